@@ -29,7 +29,7 @@ impl Cksum {
     /// The number so far.
     #[must_use]
     pub fn value(&self) -> u32 {
-        let mut crc = self.crc.clone();
+        let mut crc = self.crc;
         let length = self.length.to_le_bytes();
         let used = length.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         crc.update(&length[..used]);
