@@ -1,0 +1,217 @@
+//! Long lists, a page at a time, so that nobody holds an old snapshot of the catalog for long.
+
+use coffer_protocol::ClientId;
+use rusqlite::{Result as SqlResult, Row, params};
+
+use super::{CatalogError, Reader};
+use crate::limits::CATALOG_PAGE_ROWS;
+use crate::storage::BlobId;
+
+/// A client, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRow {
+    /// Its id on the wire.
+    pub id: ClientId,
+    /// Its name.
+    pub name: String,
+    /// Its folder in the view.
+    pub folder: String,
+    /// False after an operator reset its key, until the name is registered again.
+    pub has_key: bool,
+    /// Milliseconds since 1970, UTC.
+    pub registered_at: i64,
+}
+
+/// A version of a client's file, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRow {
+    /// The file's name as the client sent it.
+    pub file: Vec<u8>,
+    /// The file's path in the view, below the client's folder.
+    pub path: String,
+    /// From 1.
+    pub version: u32,
+    /// Whether it is the newest version of its file.
+    pub is_newest: bool,
+    /// Bytes of content.
+    pub size: u64,
+    /// POSIX checksum of the content.
+    pub cksum: u32,
+    /// Milliseconds since 1970, UTC.
+    pub received_at: i64,
+    /// Where the content is, unless in the catalog.
+    pub blob: Option<BlobId>,
+}
+
+/// A version of some client's file, as the view needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewRow {
+    /// Its place in the order in which versions came.
+    pub row: i64,
+    /// The catalog's number for the client, for [`Reader::has_client`].
+    pub client: i64,
+    /// The client's folder in the view.
+    pub folder: String,
+    /// The file's path below it.
+    pub path: String,
+    /// Whether it is the newest version of its file.
+    pub is_newest: bool,
+    /// Bytes of content.
+    pub size: u64,
+    /// Milliseconds since 1970, UTC.
+    pub received_at: i64,
+    /// Where the content is, unless in the catalog.
+    pub blob: Option<BlobId>,
+}
+
+impl Reader {
+    /// The next clients in the order of their names, after the name `after`. An empty page is the end.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn clients_after(&self, after: Option<&str>) -> Result<Vec<ClientRow>, CatalogError> {
+        let sql = "SELECT id, name, folder, public_key IS NOT NULL, registered_at FROM clients
+                   WHERE name > ifnull(?1, '') ORDER BY name LIMIT ?2";
+        self.page(sql, params![after, CATALOG_PAGE_ROWS as i64], client_row, "listing clients")
+    }
+
+    /// How many files and versions a client has, and how many bytes of content those hold.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn totals(&self, client: &ClientId) -> Result<(u64, u64, u64), CatalogError> {
+        let sql = "SELECT count(DISTINCT file), count(*), ifnull(sum(size), 0) FROM clients
+                   CROSS JOIN files USING (client) CROSS JOIN versions USING (file) WHERE clients.id = ?1";
+        let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        let read = |row: &Row<'_>| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?));
+        let totals = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut query| query.query_row([client.0], read));
+        totals.map_err(CatalogError::while_doing("counting files"))
+    }
+
+    /// The next versions of a client's files, in the order of file names and versions, after that version of that
+    /// file. An empty page is the end.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn versions_after(
+        &self,
+        client: &ClientId,
+        file: &[u8],
+        version: u32,
+    ) -> Result<Vec<VersionRow>, CatalogError> {
+        let sql = "SELECT files.name, path, version, version = newest, size, cksum, received_at, blob FROM clients
+                   CROSS JOIN files USING (client) CROSS JOIN versions USING (file)
+                   WHERE clients.id = ?1 AND files.name >= ?2 AND (files.name > ?2 OR version > ?3)
+                   ORDER BY files.name, version LIMIT ?4";
+        self.page(
+            sql,
+            params![client.0, file, version, CATALOG_PAGE_ROWS as i64],
+            version_row,
+            "listing versions",
+        )
+    }
+
+    /// The next versions in the order in which they came, after `row`. An empty page is the end, for now.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn view_after(&self, row: i64) -> Result<Vec<ViewRow>, CatalogError> {
+        let sql = "SELECT row, client, folder, path, version = newest, size, received_at, blob FROM versions
+                   CROSS JOIN files USING (file) CROSS JOIN clients USING (client)
+                   WHERE row > ?1 AND clients.name IS NOT NULL ORDER BY row LIMIT ?2";
+        self.page(
+            sql,
+            params![row, CATALOG_PAGE_ROWS as i64],
+            view_row,
+            "listing what the view shows",
+        )
+    }
+
+    /// The small content of the version at `row`; none if there is no such version (any more).
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn small_content(&self, row: i64) -> Result<Option<Vec<u8>>, CatalogError> {
+        let mut found = self.page(
+            "SELECT content FROM versions WHERE row = ?1",
+            [row],
+            |row| row.get(0),
+            "reading a content",
+        )?;
+        Ok(found.pop().flatten())
+    }
+
+    /// Whether the client with the catalog's number `client` is there, and nobody has begun to remove it.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn has_client(&self, client: i64) -> Result<bool, CatalogError> {
+        let sql = "SELECT 1 FROM clients WHERE client = ?1 AND name IS NOT NULL";
+        let found =
+            self.connection.prepare_cached(sql).and_then(|mut query| query.exists([client]));
+        found.map_err(CatalogError::while_doing("looking for a client"))
+    }
+
+    /// What [`super::Writer::for_each_blob`] found to be without a file: client, file name and version.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn owner(&self, blob: BlobId) -> Result<Option<(String, Vec<u8>, u32)>, CatalogError> {
+        let sql = "SELECT ifnull(clients.name, '(removed)'), files.name, version FROM versions
+                   JOIN files USING (file) JOIN clients USING (client) WHERE blob = ?1";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        Ok(self.page(sql, [blob.to_row()], read, "looking for a content's owner")?.pop())
+    }
+
+    fn page<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> SqlResult<T>,
+        doing: &'static str,
+    ) -> Result<Vec<T>, CatalogError> {
+        let query = |sql| -> SqlResult<Vec<T>> {
+            self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
+        };
+        query(sql).map_err(CatalogError::while_doing(doing))
+    }
+}
+
+fn client_row(row: &Row<'_>) -> SqlResult<ClientRow> {
+    Ok(ClientRow {
+        id: ClientId(row.get(0)?),
+        name: row.get(1)?,
+        folder: row.get(2)?,
+        has_key: row.get(3)?,
+        registered_at: row.get(4)?,
+    })
+}
+
+fn version_row(row: &Row<'_>) -> SqlResult<VersionRow> {
+    Ok(VersionRow {
+        file: row.get(0)?,
+        path: row.get(1)?,
+        version: row.get(2)?,
+        is_newest: row.get(3)?,
+        size: row.get::<_, i64>(4)?.cast_unsigned(),
+        cksum: row.get(5)?,
+        received_at: row.get(6)?,
+        blob: row.get::<_, Option<i64>>(7)?.map(BlobId::from_row),
+    })
+}
+
+fn view_row(row: &Row<'_>) -> SqlResult<ViewRow> {
+    Ok(ViewRow {
+        row: row.get(0)?,
+        client: row.get(1)?,
+        folder: row.get(2)?,
+        path: row.get(3)?,
+        is_newest: row.get(4)?,
+        size: row.get::<_, i64>(5)?.cast_unsigned(),
+        received_at: row.get(6)?,
+        blob: row.get::<_, Option<i64>>(7)?.map(BlobId::from_row),
+    })
+}

@@ -1,0 +1,266 @@
+//! Commits changes in groups: all of a group in one transaction, or none.
+
+use std::path::Path;
+
+use coffer_protocol::ClientId;
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult, params};
+
+use super::paths::Numbers;
+use super::schema::open_for_server;
+use super::{CatalogError, Change, Content, Outcome};
+use crate::storage::{BlobId, START_MAX};
+
+/// The one connection that adds clients and versions.
+#[derive(Debug)]
+pub struct Writer {
+    connection: Connection,
+    numbers: Numbers,
+    /// After a fatal error nothing is committed any more.
+    failed: bool,
+}
+
+impl Writer {
+    /// Opens the database at `path`, which is there, perhaps blank. First of all its write-ahead log is copied back
+    /// and emptied, which decides what an earlier start left undecided; then the whole database is read and checked,
+    /// and its schema brought up to date.
+    ///
+    /// # Errors
+    /// If it is damaged, was made by a newer release, or cannot be read and written.
+    pub fn open(path: &Path) -> Result<Self, CatalogError> {
+        Ok(Self { connection: open_for_server(path)?, numbers: Numbers::default(), failed: false })
+    }
+
+    /// Makes `changes` true, in their order and durably, as of `now_ms` (milliseconds since 1970, UTC). When it
+    /// returns outcomes, one for each change, they survive power loss.
+    ///
+    /// # Errors
+    /// Then no change of the batch may be acknowledged. [`CatalogError::is_fatal`] says whether there can be another
+    /// batch; after a fatal error there is only [`CatalogError::Stopped`].
+    pub fn commit(
+        &mut self,
+        changes: &[Change],
+        now_ms: i64,
+    ) -> Result<Vec<Outcome>, CatalogError> {
+        if self.failed {
+            return Err(CatalogError::Stopped);
+        }
+        let result = self.begin().and_then(|()| self.apply_and_commit(changes, now_ms));
+        if result.is_err()
+            && !self.connection.is_autocommit()
+            && self.connection.execute_batch("ROLLBACK").is_err()
+        {
+            self.failed = true;
+        }
+        self.failed |= result.as_ref().is_err_and(CatalogError::is_fatal);
+        result
+    }
+
+    fn begin(&self) -> Result<(), CatalogError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| {
+            match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DatabaseBusy) => CatalogError::Busy,
+                _ => CatalogError::while_doing("beginning a transaction")(error),
+            }
+        })
+    }
+
+    fn apply_and_commit(
+        &self,
+        changes: &[Change],
+        now_ms: i64,
+    ) -> Result<Vec<Outcome>, CatalogError> {
+        let outcomes: SqlResult<Vec<_>> =
+            changes.iter().map(|change| self.apply(change, now_ms)).collect();
+        let outcomes = outcomes.map_err(CatalogError::while_doing("storing changes"))?;
+        self.connection.execute_batch("COMMIT").map_err(CatalogError::while_doing("committing"))?;
+        Ok(outcomes)
+    }
+
+    fn apply(&self, change: &Change, now_ms: i64) -> SqlResult<Outcome> {
+        match change {
+            Change::AddClient { id, name, public_key } => {
+                self.add_client(id, name, public_key, now_ms)
+            }
+            Change::AddVersion { client, file, size, cksum, dialect, content, refuse_existing } => {
+                let version = Version {
+                    size: *size,
+                    cksum: *cksum,
+                    dialect: *dialect,
+                    content,
+                    received_at: now_ms,
+                };
+                self.add_version(client, file, &version, *refuse_existing)
+            }
+        }
+    }
+
+    fn add_client(
+        &self,
+        id: &ClientId,
+        name: &str,
+        public_key: &[u8],
+        now_ms: i64,
+    ) -> SqlResult<Outcome> {
+        let mut by_name = self
+            .connection
+            .prepare_cached("SELECT client, public_key IS NULL FROM clients WHERE name = ?1")?;
+        let there: Option<(i64, bool)> =
+            by_name.query_row([name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if let Some((_, false)) = there {
+            return Ok(Outcome::NameTaken);
+        }
+        let known = self.client_row(id)?;
+        if known.is_some() && known != there.map(|(client, _)| client) {
+            return Ok(Outcome::IdTaken);
+        }
+        if let Some((client, true)) = there {
+            let sql = "UPDATE clients SET id = ?2, public_key = ?3 WHERE client = ?1";
+            self.connection.prepare_cached(sql)?.execute(params![client, id.0, public_key])?;
+        } else {
+            let (folder, key) = self.numbers.client_folder(&self.connection, name)?;
+            let sql =
+                "INSERT INTO clients (id, name, public_key, registered_at, folder, folder_key)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            self.connection
+                .prepare_cached(sql)?
+                .execute(params![id.0, name, public_key, now_ms, folder, key])?;
+        }
+        Ok(Outcome::ClientAdded)
+    }
+
+    fn add_version(
+        &self,
+        id: &ClientId,
+        name: &[u8],
+        new: &Version<'_>,
+        refuse_existing: bool,
+    ) -> SqlResult<Outcome> {
+        let Some(client) = self.client_row(id)? else { return Ok(Outcome::ClientUnknown) };
+        let mut by_name = self
+            .connection
+            .prepare_cached("SELECT file, newest FROM files WHERE client = ?1 AND name = ?2")?;
+        let there: Option<(i64, u32)> = by_name
+            .query_row(params![client, name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (file, version) = match there {
+            Some(_) if refuse_existing => return Ok(Outcome::FileExists),
+            Some((file, newest)) => {
+                let sql = "UPDATE files SET newest = ?2 WHERE file = ?1";
+                self.connection.prepare_cached(sql)?.execute(params![file, newest + 1])?;
+                (file, newest + 1)
+            }
+            None => (self.add_file(client, name)?, 1),
+        };
+        self.insert_version(file, version, new)?;
+        Ok(Outcome::VersionAdded { version })
+    }
+
+    fn add_file(&self, client: i64, name: &[u8]) -> SqlResult<i64> {
+        let path = self.numbers.take_path(&self.connection, client, name)?;
+        let sql = "INSERT INTO files (client, newest, name, path) VALUES (?1, 1, ?2, ?3)";
+        self.connection.prepare_cached(sql)?.execute(params![client, name, path])?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    fn insert_version(&self, file: i64, version: u32, new: &Version<'_>) -> SqlResult<()> {
+        let (blob, content) = match new.content {
+            Content::Inline(bytes) => (None, Some(bytes)),
+            Content::Blob(id) => (Some(id.to_row()), None),
+        };
+        let sql =
+            "INSERT INTO versions (file, version, size, cksum, dialect, received_at, blob, content)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let row = params![
+            file,
+            version,
+            new.size.cast_signed(),
+            new.cksum,
+            new.dialect,
+            new.received_at,
+            blob,
+            content
+        ];
+        self.connection.prepare_cached(sql)?.execute(row).map(drop)
+    }
+
+    fn client_row(&self, id: &ClientId) -> SqlResult<Option<i64>> {
+        let mut by_id =
+            self.connection.prepare_cached("SELECT client FROM clients WHERE id = ?1")?;
+        by_id.query_row([id.0], |row| row.get(0)).optional()
+    }
+}
+
+/// What a version is besides its number.
+struct Version<'a> {
+    size: u64,
+    cksum: u32,
+    dialect: u16,
+    content: &'a Content,
+    received_at: i64,
+}
+
+/// What a start needs.
+impl Writer {
+    /// How many starts the catalog knows of.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn starts(&self) -> Result<u64, CatalogError> {
+        let number =
+            self.connection.query_row("SELECT number FROM starts", [], |row| row.get::<_, i64>(0));
+        number
+            .map(i64::cast_unsigned)
+            .map_err(CatalogError::while_doing("reading the number of starts"))
+    }
+
+    /// Begins start `number`, durably.
+    ///
+    /// # Errors
+    /// If the number is too large, or the catalog cannot be written.
+    pub fn begin_start(&self, number: u64) -> Result<(), CatalogError> {
+        if number > START_MAX {
+            return Err(CatalogError::StartsExhausted);
+        }
+        let done = self.connection.execute("UPDATE starts SET number = ?1", [number.cast_signed()]);
+        done.map(drop).map_err(CatalogError::while_doing("counting the start"))
+    }
+
+    /// Hands `each` every content that a version refers to, or that is doomed, in the order of ids, with its size in
+    /// bytes (0 for a doomed one), until it says false.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn for_each_blob(
+        &self,
+        mut each: impl FnMut(BlobId, u64) -> bool,
+    ) -> Result<(), CatalogError> {
+        let failed = CatalogError::while_doing("reading the ids of its contents");
+        let sql = "SELECT blob, size FROM versions WHERE blob IS NOT NULL
+                   UNION ALL SELECT blob, 0 FROM doomed ORDER BY blob";
+        let mut statement = self.connection.prepare(sql).map_err(&failed)?;
+        let mut rows = statement.query([]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let id: i64 = row.get(0).map_err(&failed)?;
+            let size: i64 = row.get(1).map_err(&failed)?;
+            if !each(BlobId::from_row(id), size.cast_unsigned()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// Pages that the database has.
+    pub(super) fn page_count(&self) -> i64 {
+        self.connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("readable")
+    }
+
+    /// Makes SQLite say that the disk is full beyond `pages`.
+    pub(super) fn limit_pages(&self, pages: i64) {
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .expect("settable");
+    }
+}

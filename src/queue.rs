@@ -1,0 +1,140 @@
+//! A bounded queue between threads: pushing never waits, taking does.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// A first-in, first-out queue of at most `capacity` items, shared by [`std::sync::Arc`].
+///
+/// ```text
+/// open --close--> closed: refuses new items, hands out what it holds, then says that it is done
+/// ```
+#[derive(Debug)]
+pub struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<T>,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    /// An open, empty queue for at most `capacity` items. Memory is taken as items come.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let state = Mutex::new(State { items: VecDeque::new(), closed: false });
+        Self { state, filled: Condvar::new(), capacity }
+    }
+
+    /// Appends `item` without waiting.
+    ///
+    /// # Errors
+    /// Gives the item back when the queue is full or closed.
+    pub fn push(&self, item: T) -> Result<(), T> {
+        let mut state = self.lock();
+        if state.closed || state.items.len() >= self.capacity {
+            return Err(item);
+        }
+        state.items.push_back(item);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes the oldest item, waiting for one; nothing once the queue is closed and empty.
+    pub fn pop(&self) -> Option<T> {
+        self.wait_for_items().items.pop_front()
+    }
+
+    /// Moves the oldest `max` items or fewer to the end of `out`, waiting for the first one. False once the queue
+    /// is closed and empty.
+    pub fn take_all(&self, max: usize, out: &mut Vec<T>) -> bool {
+        let mut state = self.wait_for_items();
+        let count = state.items.len().min(max);
+        out.extend(state.items.drain(..count));
+        let more = !state.items.is_empty();
+        drop(state);
+        if more {
+            // A push wakes one taker; what this one leaves behind is for the next.
+            self.filled.notify_one();
+        }
+        count > 0
+    }
+
+    /// Refuses items from now on. Takers get what is left and then learn that there is no more.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+    }
+
+    /// How many items wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
+    /// Whether no item waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn wait_for_items(&self) -> MutexGuard<'_, State<T>> {
+        let state = self.lock();
+        let waited = self.filled.wait_while(state, |state| state.items.is_empty() && !state.closed);
+        waited.expect("no holder of this lock panics")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn a_full_or_closed_queue_gives_the_item_back() {
+        let queue = Queue::new(2);
+        assert_eq!((queue.push('a'), queue.push('b'), queue.push('c')), (Ok(()), Ok(()), Err('c')));
+        assert_eq!(queue.pop(), Some('a'));
+        queue.close();
+        assert_eq!(queue.push('d'), Err('d'));
+        assert_eq!((queue.pop(), queue.pop()), (Some('b'), None));
+    }
+
+    #[test]
+    fn take_all_takes_in_order_and_within_its_bound() {
+        let queue = Queue::new(8);
+        (0..5).for_each(|n| queue.push(n).expect("room"));
+        let mut taken = Vec::new();
+        assert!(queue.take_all(3, &mut taken));
+        assert_eq!((taken.as_slice(), queue.len()), (&[0, 1, 2][..], 2));
+        queue.close();
+        assert!(queue.take_all(3, &mut taken), "what a closed queue holds is still handed out");
+        assert!(!queue.take_all(3, &mut taken));
+        assert_eq!(taken, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn takers_wait_until_there_is_something_or_nothing_more() {
+        let queue = Arc::new(Queue::new(1000));
+        let takers: Vec<_> = (0..4)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || std::iter::from_fn(|| queue.pop()).collect::<Vec<u32>>())
+            })
+            .collect();
+        (0..1000).for_each(|n| queue.push(n).expect("room"));
+        queue.close();
+        let mut all: Vec<u32> = takers.into_iter().flat_map(|t| t.join().expect("taker")).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..1000));
+    }
+}

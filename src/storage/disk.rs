@@ -1,0 +1,249 @@
+//! Contents as files on a local disk.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+
+use super::blob_id::{BLOBS_PER_FOLDER, folder_name, start_name};
+use super::folder_sync::FolderSync;
+use super::{BlobId, BlobReader, BlobStore, BlobWriter};
+
+/// Contents below the folder `blobs` of a data folder, created under the number of one start of the server.
+///
+/// A file is created with mode 0600; whoever publishes it makes it 0444. So a content that no catalog row refers to
+/// is a crash's leftover if it has 0600, and was acknowledged once if it has 0444.
+#[derive(Debug)]
+pub struct DiskStore {
+    blobs: PathBuf,
+    start: u64,
+    next: Arc<Mutex<Next>>,
+}
+
+/// Where the next content goes.
+#[derive(Debug, Default)]
+struct Next {
+    number: u64,
+    /// The folder of the content created last.
+    folder: Option<(u64, Arc<FolderSync>)>,
+}
+
+impl DiskStore {
+    /// A store in the folder `blobs` that creates its contents as those of start `start`, which was never used
+    /// before. It touches the disk only when the first content is created.
+    #[must_use]
+    pub fn new(blobs: PathBuf, start: u64) -> Self {
+        Self { blobs, start, next: Arc::default() }
+    }
+
+    /// The id for a new content and the folder it goes into.
+    fn place(&self) -> io::Result<(BlobId, Arc<FolderSync>)> {
+        let mut next = self.next.lock().expect("no holder of this lock panics");
+        let id = BlobId::new(self.start, next.number);
+        let folder = match &next.folder {
+            Some((number, folder)) if *number == id.folder() => Arc::clone(folder),
+            _ => {
+                let folder = Arc::new(self.make_folder(id)?);
+                next.folder = Some((id.folder(), Arc::clone(&folder)));
+                folder
+            }
+        };
+        next.number += 1;
+        Ok((id, folder))
+    }
+
+    fn make_folder(&self, id: BlobId) -> io::Result<FolderSync> {
+        let start = self.blobs.join(start_name(self.start));
+        if make_private_folder(&start)?
+            && let Err(error) = sync_folder(&self.blobs)
+        {
+            // The next attempt has to make it anew: it would take a folder that is there for durable.
+            fs::remove_dir(&start)?;
+            return Err(error);
+        }
+        let folder = start.join(folder_name(id.folder()));
+        make_private_folder(&folder)?;
+        Ok(FolderSync::new(File::open(&folder)?, File::open(&start)?))
+    }
+}
+
+/// A folder whose sync failed cannot be trusted any more: what comes now goes into the one after it.
+fn leave_folder(next: &Mutex<Next>, failed: u64) {
+    let mut next = next.lock().expect("no holder of this lock panics");
+    next.number = next.number.max((failed + 1) * BLOBS_PER_FOLDER);
+}
+
+/// Makes a folder that is this server's own; false if it was there.
+fn make_private_folder(path: &Path) -> io::Result<bool> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl BlobStore for DiskStore {
+    fn create(&self) -> io::Result<Box<dyn BlobWriter>> {
+        let (id, folder) = self.place()?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            File::from(openat(folder.folder(), id.file_name(), flags, Mode::RUSR | Mode::WUSR)?);
+        Ok(Box::new(DiskWriter { next: Arc::clone(&self.next), id, folder, file, sealed: false }))
+    }
+
+    fn open(&self, id: BlobId) -> io::Result<Box<dyn BlobReader>> {
+        Ok(Box::new(open_blob(&self.blobs, id)?))
+    }
+
+    fn remove(&self, id: BlobId) -> io::Result<()> {
+        remove_blob(&self.blobs, id)
+    }
+}
+
+struct DiskWriter {
+    next: Arc<Mutex<Next>>,
+    id: BlobId,
+    folder: Arc<FolderSync>,
+    file: File,
+    sealed: bool,
+}
+
+impl BlobWriter for DiskWriter {
+    fn id(&self) -> BlobId {
+        self.id
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn seal(mut self: Box<Self>) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.folder.sync().inspect_err(|_| leave_folder(&self.next, self.id.folder()))?;
+        self.sealed = true;
+        Ok(())
+    }
+}
+
+impl Drop for DiskWriter {
+    fn drop(&mut self) {
+        if self.sealed {
+            return;
+        }
+        if let Err(error) = unlinkat(self.folder.folder(), self.id.file_name(), AtFlags::empty()) {
+            tracing::warn!(blob = %self.id, %error, "an unfinished blob stays until the next start sets it aside");
+        }
+    }
+}
+
+/// Opens content `id` in the folder `blobs` for reading.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] if there is no such content, and whatever else the disk says.
+pub fn open_blob(blobs: &Path, id: BlobId) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(blobs.join(id.path()), flags, Mode::empty())?))
+}
+
+/// Removes content `id` from the folder `blobs`. That it is gone already is no error.
+///
+/// # Errors
+/// Whatever the disk says; the content may still be there.
+pub fn remove_blob(blobs: &Path, id: BlobId) -> io::Result<()> {
+    match fs::remove_file(blobs.join(id.path())) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in the folder at `path` durable.
+///
+/// # Errors
+/// Whatever the disk says.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+    use std::thread;
+
+    fn store() -> (tempfile::TempDir, Arc<DiskStore>) {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let store = Arc::new(DiskStore::new(temp.path().to_owned(), 7));
+        (temp, store)
+    }
+
+    #[test]
+    fn what_was_sealed_can_be_read_and_removed() {
+        let (temp, store) = store();
+        let mut writer = store.create().expect("room");
+        writer.write_at(3, b"def").expect("room");
+        writer.write_at(0, b"abc").expect("room");
+        let id = writer.id();
+        writer.seal().expect("a working disk");
+        let mut content = String::new();
+        store.open(id).expect("sealed").read_to_string(&mut content).expect("readable");
+        assert_eq!(content, "abcdef");
+        let mode = fs::metadata(temp.path().join("00000007/00000000/0000"))
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        store.remove(id).expect("there");
+        store.remove(id).expect("being gone is no error");
+        let error = store.open(id).map(drop).expect_err("removed");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_was_not_sealed_leaves_nothing() {
+        let (temp, store) = store();
+        let mut writer = store.create().expect("room");
+        writer.write_at(0, b"half").expect("room");
+        let path = temp.path().join(writer.id().path());
+        assert!(path.exists());
+        drop(writer);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_that_failed_is_left() {
+        let (_temp, store) = store();
+        let first = store.create().expect("room").id();
+        leave_folder(&store.next, first.folder());
+        leave_folder(&store.next, first.folder());
+        assert_eq!(store.create().expect("room").id().number(), BLOBS_PER_FOLDER);
+    }
+
+    #[test]
+    fn many_threads_get_ids_of_their_own() {
+        let (temp, store) = store();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                thread::spawn(move || {
+                    for _ in 0..50 {
+                        let mut writer = store.create().expect("room");
+                        let text = writer.id().to_string();
+                        writer.write_at(0, text.as_bytes()).expect("room");
+                        writer.seal().expect("a working disk");
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        for number in 0..200 {
+            let id = BlobId::new(7, number);
+            let content = fs::read_to_string(temp.path().join(id.path())).expect("there");
+            assert_eq!(content, id.to_string());
+        }
+    }
+}
