@@ -1,6 +1,17 @@
 //! Coffer's server: everything behind the thin `cofferd` binary.
+//!
+//! From the wire to the disk: [`reactor`] (sockets) drives [`connection`] (framing), which drives [`session`] (meaning);
+//! what is heavy goes as a [`job`] to a [`worker`], and from there to [`storage`] and the [`catalog`].
+//! `docs/ARCHITECTURE.md` explains the shape and what must always hold.
 
+pub mod buffer;
 pub mod catalog;
+pub mod connection;
+pub mod job;
 pub mod limits;
+pub mod moment;
 pub mod queue;
+pub mod reactor;
+pub mod session;
 pub mod storage;
+pub mod worker;

@@ -2,6 +2,118 @@
 
 use std::time::Duration;
 
+use coffer_protocol::request::FILE_PACKET;
+
+// ---- Connections ----
+
+/// Connections at the same time, unless the operator says otherwise. Each costs a few hundred bytes while idle.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// At a limit the listener stops; it goes on when the number is back at this share of it, in percent, so that it does
+/// not flap.
+pub const REOPEN_PERCENT: usize = 90;
+
+/// File descriptors that are kept for the catalog, blobs, listeners and the log when connections are admitted.
+pub const RESERVED_FILES: u64 = 128;
+
+/// Connections accepted in one turn of the loop, so that a storm of them does not hold up who is connected.
+pub const ACCEPTS_PER_TICK: usize = 64;
+
+/// How long accepting rests after the process ran out of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+// ---- Buffers ----
+
+/// Bytes of a receive buffer: one system call's worth; larger ones measured no faster.
+pub const POOL_BUFFER_BYTES: usize = 256 << 10;
+
+/// Receive buffers in all: 32 MiB. When all are in use the reactor stops reading until workers give some back.
+pub const POOL_BUFFERS_MAX: usize = 128;
+
+/// Buffers of one connection that may be with a worker at the same time: enough to keep one worker busy while the
+/// next piece arrives.
+pub const PIECES_IN_FLIGHT_MAX: usize = 4;
+
+/// Bytes that may be left over behind a run of content: at most one request that is not complete, and a few small
+/// ones that a client sends ahead. Who sends more ahead of an answer than this is cut off.
+pub const LEFTOVER_MAX: usize = 4 << 10;
+
+/// Bytes of answers that wait for a peer which does not read them; beyond that nothing more is read from it.
+pub const OUTBOX_MAX: usize = 16 << 10;
+
+/// d825 packets that may come before one that is missing; each holds 1 KiB.
+pub const PACKETS_AHEAD_MAX: usize = 64;
+
+// ---- Sessions ----
+
+/// How long a d1100 registration waits for its public key.
+pub const RESERVATION_TTL: Duration = Duration::from_secs(600);
+
+/// Registrations that wait for their public key, in all.
+pub const RESERVATIONS_MAX: usize = 16_384;
+
+/// How long a d1100 session key lives.
+pub const SESSION_KEY_TTL: Duration = Duration::from_secs(3600);
+
+/// d1100 session keys in memory, about 200 bytes each; beyond that the oldest goes and its client reconnects.
+pub const SESSION_KEYS_MAX: usize = 65_536;
+
+/// How long a d1100 upload waits for a verdict on another connection.
+pub const VERDICT_TTL: Duration = Duration::from_secs(600);
+
+/// d1100 uploads that wait for a verdict, up to [`INLINE_BYTES_MAX`] of memory each; beyond that the oldest goes.
+pub const HELD_UPLOADS_MAX: usize = 4_096;
+
+// ---- Deadlines ----
+
+/// How long a new connection may take to its first whole request.
+pub const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
+
+/// How long a connection in the middle of a request or of a file may take for [`PROGRESS_BYTES`].
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What must arrive in a [`PROGRESS_INTERVAL`]: 273 bytes a second keep a connection, one byte now and then does not.
+pub const PROGRESS_BYTES: u64 = 8 << 10;
+
+/// How long a d825 client may take for its verdict. Classic clients give it at once.
+pub const VERDICT_MAX: Duration = Duration::from_secs(120);
+
+/// How long a d825 connection may be silent between files.
+pub const IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// How long a peer may take to read its last answer, and to close.
+pub const LINGER_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes that are read and thrown away while a connection lingers.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
+
+/// How long a stop waits for uploads that are under way.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+// ---- Workers ----
+
+/// Jobs that wait for one worker. Bounded below by what connections can have in flight, so it is never the bound that
+/// is met first; meeting it is a fault of ours and stops the server.
+pub const WORKER_QUEUE_MAX: usize = 1 << 20;
+
+/// Threads that only wait for the disk: one does some 700 durable files a second, eight about 5,000.
+pub const SYNCERS: usize = 8;
+
+/// Finished contents that wait for a syncer, at most one per upload.
+pub const SYNC_QUEUE_MAX: usize = 1 << 16;
+
+/// Changes that wait for the catalog, at most one per connection.
+pub const CATALOG_QUEUE_MAX: usize = 1 << 17;
+
+/// Contents up to this many bytes live in the catalog for good: one sync covers hundreds of them.
+pub const INLINE_BYTES_MAX: u64 = 16 << 10;
+
+/// Ciphertext up to this many bytes is collected in memory and written to its blob at the end, by a syncer, so that
+/// ten thousand small uploads at once do not need ten thousand open files.
+pub const COLLECTED_BYTES_MAX: u64 = 65 << 10;
+
+// ---- Catalog, view and start ----
+
 /// Rows that one catalog transaction takes at most. Beyond some 64 rows the shared sync is already paid for;
 /// more only makes the first of them wait longer.
 pub const CATALOG_BATCH_ROWS_MAX: usize = 256;
@@ -42,3 +154,8 @@ pub const ORPHAN_PERCENT_MAX: u64 = 1;
 
 const _: () = assert!(CATALOG_BATCH_ROWS_MAX >= 1 && CATALOG_PAGE_ROWS >= 1);
 const _: () = assert!(VIEW_RETRY_MIN.as_millis() < VIEW_RETRY_MAX.as_millis());
+const _: () = assert!(LEFTOVER_MAX >= FILE_PACKET && POOL_BUFFER_BYTES > 2 * LEFTOVER_MAX);
+const _: () = assert!(INLINE_BYTES_MAX < COLLECTED_BYTES_MAX);
+const _: () = assert!(PROGRESS_BYTES > 0 && REOPEN_PERCENT < 100);
+/// The worst case of what the reactor holds: its buffers. Everything else is counted where it is held.
+const _: () = assert!(POOL_BUFFER_BYTES * POOL_BUFFERS_MAX <= 32 << 20);

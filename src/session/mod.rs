@@ -1,0 +1,216 @@
+//! What requests mean: who is this, what may they do, which upload is open, what is answered.
+//!
+//! Pure: time and answers of workers are handed in, jobs and replies come out. Nothing here knows how bytes are framed
+//! (that is `connection`) or how work is done (that is `worker`).
+
+mod d1100;
+mod d825;
+mod exchange;
+mod expiring;
+mod refusal;
+mod shared;
+
+use coffer_protocol::decode::{Sizes, SizesError};
+use coffer_protocol::reply::Reply;
+use coffer_protocol::request::{Request, Verdict};
+use coffer_protocol::{ClientId, Dialect};
+
+use crate::job::{ConnectionId, Done, Job, UploadId, Work};
+use crate::moment::Moment;
+
+pub use refusal::{Blame, Reason, Refusal};
+pub use shared::{Existing, Shared};
+
+/// What a session needs from outside while it decides.
+pub struct Context<'a> {
+    /// What all connections share.
+    pub shared: &'a mut Shared,
+    /// Where jobs go, in order.
+    pub jobs: &'a mut Vec<Job>,
+    /// Now.
+    pub now: Moment,
+    /// The connection that this is about.
+    pub connection: ConnectionId,
+}
+
+impl Context<'_> {
+    fn push(&mut self, work: Work) {
+        self.jobs.push(Job { connection: self.connection, work });
+    }
+}
+
+/// What comes of a request or of a worker's answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This is the answer.
+    Reply(Reply),
+    /// There is no answer, and the peer expects none.
+    Silent,
+    /// A worker has been asked; nothing more is read until it answers.
+    Await,
+}
+
+/// A step, or why not.
+pub type Outcome = Result<Step, Refusal>;
+
+/// A request for an upload, with the sizes it announces.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The id in the request's header.
+    pub client: ClientId,
+    /// The file's name as sent.
+    pub file: &'a [u8],
+    /// The announced sizes.
+    pub sizes: Result<Sizes, SizesError>,
+}
+
+/// What a connection waits for, as far as it matters to its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its first request.
+    First,
+    /// Its next request, whatever it is.
+    Next,
+    /// A verdict.
+    Verdict,
+    /// Us.
+    Worker,
+}
+
+/// One connection's session.
+pub enum Session {
+    /// One for the whole connection.
+    D825(d825::Session),
+    /// One request.
+    D1100(d1100::Session),
+}
+
+impl Session {
+    /// A session that has not heard anything yet.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::D825 => Self::D825(d825::Session::new()),
+            Dialect::D1100 => Self::D1100(d1100::Session::new()),
+        }
+    }
+
+    /// A whole request other than a file's.
+    ///
+    /// # Errors
+    /// Why it is refused, and with which reply.
+    pub fn request(&mut self, cx: &mut Context, client: ClientId, request: &Request) -> Outcome {
+        match self {
+            Self::D825(session) => session.request(cx, client, request),
+            Self::D1100(session) => session.request(cx, client, request),
+        }
+    }
+
+    /// A file is announced. Its content goes to the upload that is returned.
+    ///
+    /// # Errors
+    /// Why it is refused; the content still has to be read.
+    pub fn begin(&mut self, cx: &mut Context, offer: &Offer) -> Result<UploadId, Refusal> {
+        match self {
+            Self::D825(session) => session.begin(cx, offer),
+            Self::D1100(session) => session.begin(cx, offer),
+        }
+    }
+
+    /// All of the content has been passed on.
+    pub fn content_complete(&mut self, cx: &mut Context) {
+        match self {
+            Self::D825(session) => session.content_complete(cx),
+            Self::D1100(session) => session.content_complete(cx),
+        }
+    }
+
+    /// The upload broke off in the middle.
+    pub fn abandon(&mut self, cx: &mut Context) {
+        match self {
+            Self::D825(session) => session.abandon(cx),
+            Self::D1100(session) => session.close(cx),
+        }
+    }
+
+    /// A worker answered.
+    ///
+    /// # Errors
+    /// Why the request that it was asked for is refused, and with which reply.
+    pub fn complete(&mut self, cx: &mut Context, done: Done) -> Outcome {
+        match self {
+            Self::D825(session) => session.complete(cx, done),
+            Self::D1100(session) => session.complete(cx, done),
+        }
+    }
+
+    /// What the session waits for.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        match self {
+            Self::D825(session) => session.waiting(),
+            Self::D1100(session) => session.waiting(),
+        }
+    }
+
+    /// The connection is over: gives back what ends with it. Not while a worker is still to answer.
+    pub fn close(&mut self, cx: &mut Context) {
+        debug_assert_ne!(self.waiting(), Waiting::Worker, "closing waits for its jobs");
+        match self {
+            Self::D825(session) => session.close(cx),
+            Self::D1100(session) => session.close(cx),
+        }
+    }
+}
+
+/// An upload that is complete and waits for its verdict, or has just had it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Received {
+    upload: UploadId,
+    file: Vec<u8>,
+    encrypted_size: u32,
+    checksum: u32,
+    attempt: Option<coffer_protocol::decode::Attempt>,
+}
+
+impl Received {
+    /// 1603 / 2103.
+    fn reply(&self, id: ClientId) -> Reply {
+        Reply::FileReceived {
+            id,
+            encrypted_size: self.encrypted_size,
+            file: self.file.clone(),
+            checksum: self.checksum,
+        }
+    }
+}
+
+/// An upload whose content is arriving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Open {
+    upload: UploadId,
+    file: Vec<u8>,
+    encrypted_size: u32,
+}
+
+impl Open {
+    fn received(self, finished: &coffer_protocol::decode::Finished) -> Received {
+        Received {
+            upload: self.upload,
+            file: self.file,
+            encrypted_size: self.encrypted_size,
+            checksum: finished.checksum,
+            attempt: finished.attempt,
+        }
+    }
+}
+
+/// The verdict that an upload has had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Judged {
+    received: Received,
+    verdict: Verdict,
+}
+
+#[cfg(test)]
+mod tests;
