@@ -15,3 +15,7 @@ pub mod reactor;
 pub mod session;
 pub mod storage;
 pub mod worker;
+
+/// The data folder when no other is named.
+pub const DATA_DIR: &str = "coffer-data";
+pub mod config;

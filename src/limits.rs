@@ -16,6 +16,9 @@ pub const REOPEN_PERCENT: usize = 90;
 /// File descriptors that are kept for the catalog, blobs, listeners and the log when connections are admitted.
 pub const RESERVED_FILES: u64 = 128;
 
+/// Connections that the kernel completes while the loop is busy; the system's own bound may be lower.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
 /// Connections accepted in one turn of the loop, so that a storm of them does not hold up who is connected.
 pub const ACCEPTS_PER_TICK: usize = 64;
 

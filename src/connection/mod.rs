@@ -45,6 +45,8 @@ pub struct Connection {
     outbox: Outbox,
     pieces_in_flight: usize,
     peer_closed: bool,
+    /// The connection broke, so that the last answer may not have arrived.
+    broken: bool,
     /// When the connection last changed what it waits for.
     since: Moment,
     progress: Progress,
@@ -66,7 +68,7 @@ enum Content {
     /// d825: repeats of packets of an upload that is complete, to be ignored.
     Complete(Template),
     /// d825: the rest of an upload that was refused.
-    RefusedPackets { template: Template, left: u16 },
+    RefusedPackets { template: Template, left: u32 },
     /// d1100: chunks of an open upload; bytes of ciphertext to come.
     Chunks { upload: UploadId, missing: u32 },
     /// d1100: an upload that will be refused when it has been read, so that the answer arrives.
@@ -124,6 +126,7 @@ impl Connection {
             outbox: Outbox::default(),
             pieces_in_flight: 0,
             peer_closed: false,
+            broken: false,
             since: now,
             progress: Progress { since: now, bytes: 0 },
         }
@@ -175,6 +178,7 @@ impl Connection {
 
     /// The connection is broken: nothing can be answered any more.
     pub fn lost(&mut self) {
+        self.broken = true;
         self.outbox.clear();
         self.stage = Stage::Closing;
     }
@@ -264,7 +268,7 @@ impl Connection {
     pub fn close(&mut self, cx: &mut Surroundings) {
         cx.pool.give(std::mem::take(&mut self.leftover).buffer);
         if let Some((_, session)) = &mut self.session {
-            session.close(&mut cx.session);
+            session.close(&mut cx.session, self.broken);
         }
     }
 
@@ -567,7 +571,9 @@ impl Connection {
         if let Content::Packets(..) = self.content {
             self.abandon(cx);
         }
-        let left = packet.count.saturating_sub(1);
+        // What a client means to send it sends whole before it reads, whatever it announced.
+        let packets = packet.encrypted_size.div_ceil(PACKET as u32).max(packet.count.into());
+        let left = packets.saturating_sub(1);
         self.content = match left {
             0 => Content::None,
             left => Content::RefusedPackets { template: Template::of(bytes), left },

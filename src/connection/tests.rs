@@ -1,1 +1,5 @@
+//! Dialogues with the pure machines: no socket, no thread, no disk. [`World`] does the workers' jobs at once.
 
+mod framing;
+mod sessions;
+mod world;

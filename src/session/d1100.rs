@@ -31,6 +31,8 @@ enum State {
     Receiving(ClientId, Open),
     AwaitSum(ClientId, Open),
     AwaitPublish(FileKey),
+    /// 2103 is on its way.
+    Answered(FileKey, UploadId),
     /// Over, or in the middle of a transition.
     Closed,
 }
@@ -43,7 +45,7 @@ impl Session {
     pub(super) fn waiting(&self) -> Waiting {
         match self.state {
             State::ExpectRequest => Waiting::First,
-            State::Receiving(..) | State::Closed => Waiting::Next,
+            State::Receiving(..) | State::Answered(..) | State::Closed => Waiting::Next,
             State::AwaitExchange(_) | State::AwaitSum(..) | State::AwaitPublish(_) => {
                 Waiting::Worker
             }
@@ -141,7 +143,7 @@ impl Session {
         match (std::mem::replace(&mut self.state, State::Closed), done) {
             (State::AwaitExchange(exchange), done) => self.exchanged(cx, exchange, done),
             (State::AwaitSum(client, open), Done::Received(_, result)) => {
-                summed(cx, client, open, result)
+                self.summed(cx, client, open, result)
             }
             (State::AwaitPublish(key), Done::Published(upload, result)) => {
                 published(cx, key, upload, result)
@@ -171,30 +173,41 @@ impl Session {
         }
     }
 
-    pub(super) fn close(&mut self, cx: &mut Context) {
-        if let State::Receiving(_, open) = std::mem::replace(&mut self.state, State::Closed) {
-            cx.push(Work::Discard(open.upload));
+    /// A whole file arrived: it is held for a verdict, in the place of an earlier attempt at the same name.
+    fn summed(
+        &mut self,
+        cx: &mut Context,
+        client: ClientId,
+        open: Open,
+        result: Result<Finished, UploadFailure>,
+    ) -> Outcome {
+        let finished = result.map_err(|failure| Reason::from(failure).error())?;
+        let received = open.received(&finished);
+        let reply = received.reply(client);
+        let key = (client, received.file.clone());
+        self.state = State::Answered(key.clone(), received.upload);
+        for gone in cx.shared.held.insert(key, Held::Waiting(received), cx.now) {
+            if let Some(upload) = gone.unjudged() {
+                cx.push(Work::Discard(upload));
+            }
         }
+        Ok(Step::Reply(reply))
     }
-}
 
-/// A whole file arrived: it is held for a verdict, in the place of an earlier attempt at the same name.
-fn summed(
-    cx: &mut Context,
-    client: ClientId,
-    open: Open,
-    result: Result<Finished, UploadFailure>,
-) -> Outcome {
-    let finished = result.map_err(|failure| Reason::from(failure).error())?;
-    let received = open.received(&finished);
-    let reply = received.reply(client);
-    let key = (client, received.file.clone());
-    for gone in cx.shared.held.insert(key, Held::Waiting(received), cx.now) {
-        if let Some(upload) = gone.unjudged() {
-            cx.push(Work::Discard(upload));
+    pub(super) fn close(&mut self, cx: &mut Context, broken: bool) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Receiving(_, open) => cx.push(Work::Discard(open.upload)),
+            // Who did not get the checksum cannot mean that it is wrong: the same ciphertext is read the same way again.
+            State::Answered(key, upload) if broken => {
+                if let Some(Held::Waiting(received)) = cx.shared.held.get_mut(&key, cx.now)
+                    && received.upload == upload
+                {
+                    received.attempt = None;
+                }
+            }
+            _ => {}
         }
     }
-    Ok(Step::Reply(reply))
 }
 
 fn published(

@@ -8,16 +8,24 @@ use crate::moment::Moment;
 
 /// A map with a bound in entries and in time. What it lets go it hands out, so that nobody forgets to clean up.
 pub(super) struct Expiring<K, V> {
-    entries: HashMap<K, (V, Moment)>,
+    entries: HashMap<K, (V, Stamp)>,
     /// Keys in the order of their insertion; a key that was replaced or removed is skipped when its turn comes.
-    order: VecDeque<(K, Moment)>,
+    order: VecDeque<(K, Stamp)>,
+    insertions: u64,
     ttl: Duration,
     entries_max: usize,
 }
 
+/// When an entry was inserted, and as which: two of the same millisecond differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    at: Moment,
+    number: u64,
+}
+
 impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     pub(super) fn new(ttl: Duration, entries_max: usize) -> Self {
-        Self { entries: HashMap::new(), order: VecDeque::new(), ttl, entries_max }
+        Self { entries: HashMap::new(), order: VecDeque::new(), insertions: 0, ttl, entries_max }
     }
 
     /// Inserts an entry and returns what had to go for it: the one that it replaces, what has expired, and the
@@ -30,8 +38,10 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
             let (oldest, since) = self.order.pop_front().expect("an entry for every key");
             gone.extend(self.remove_since(&oldest, since));
         }
-        self.order.push_back((key.clone(), now));
-        self.entries.insert(key, (value, now));
+        self.insertions += 1;
+        let stamp = Stamp { at: now, number: self.insertions };
+        self.order.push_back((key.clone(), stamp));
+        self.entries.insert(key, (value, stamp));
         gone
     }
 
@@ -39,7 +49,7 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     pub(super) fn expire(&mut self, now: Moment) -> Vec<V> {
         let mut gone = Vec::new();
         while let Some((_, since)) = self.order.front()
-            && *since + self.ttl <= now
+            && since.at + self.ttl <= now
         {
             let (key, since) = self.order.pop_front().expect("just seen");
             gone.extend(self.remove_since(&key, since));
@@ -47,19 +57,19 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         gone
     }
 
-    fn remove_since(&mut self, key: &K, since: Moment) -> Option<V> {
+    fn remove_since(&mut self, key: &K, since: Stamp) -> Option<V> {
         let (_, inserted) = self.entries.get(key)?;
         if *inserted == since { self.remove(key) } else { None }
     }
 
     pub(super) fn get(&self, key: &K, now: Moment) -> Option<&V> {
         let (value, since) = self.entries.get(key)?;
-        (*since + self.ttl > now).then_some(value)
+        (since.at + self.ttl > now).then_some(value)
     }
 
     pub(super) fn get_mut(&mut self, key: &K, now: Moment) -> Option<&mut V> {
         let (value, since) = self.entries.get_mut(key)?;
-        (*since + self.ttl > now).then_some(value)
+        (since.at + self.ttl > now).then_some(value)
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
@@ -79,7 +89,7 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
 
     /// When the next entry expires, unless it is replaced before.
     pub(super) fn next_expiry(&self) -> Option<Moment> {
-        self.order.front().map(|(_, since)| *since + self.ttl)
+        self.order.front().map(|(_, since)| since.at + self.ttl)
     }
 }
 
@@ -92,8 +102,8 @@ mod tests {
     #[test]
     fn entries_expire_oldest_first_and_replacing_renews() {
         let mut map = Expiring::new(TTL, 8);
-        assert_eq!(map.insert("a", 1, Moment(0)), []);
-        assert_eq!(map.insert("b", 2, Moment(3)), []);
+        assert!(map.insert("a", 1, Moment(0)).is_empty());
+        assert!(map.insert("b", 2, Moment(3)).is_empty());
         assert_eq!(map.insert("a", 3, Moment(5)), [1]);
         assert_eq!((map.get(&"b", Moment(12)), map.get(&"b", Moment(13))), (Some(&2), None));
         assert_eq!(map.expire(Moment(14)), [2]);

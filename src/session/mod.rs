@@ -129,7 +129,7 @@ impl Session {
     pub fn abandon(&mut self, cx: &mut Context) {
         match self {
             Self::D825(session) => session.abandon(cx),
-            Self::D1100(session) => session.close(cx),
+            Self::D1100(session) => session.close(cx, false),
         }
     }
 
@@ -153,12 +153,13 @@ impl Session {
         }
     }
 
-    /// The connection is over: gives back what ends with it. Not while a worker is still to answer.
-    pub fn close(&mut self, cx: &mut Context) {
+    /// The connection is over: gives back what ends with it. Not while a worker is still to answer. `broken` says that
+    /// the last answer may not have arrived.
+    pub fn close(&mut self, cx: &mut Context, broken: bool) {
         debug_assert_ne!(self.waiting(), Waiting::Worker, "closing waits for its jobs");
         match self {
             Self::D825(session) => session.close(cx),
-            Self::D1100(session) => session.close(cx),
+            Self::D1100(session) => session.close(cx, broken),
         }
     }
 }
@@ -212,5 +213,3 @@ struct Judged {
     verdict: Verdict,
 }
 
-#[cfg(test)]
-mod tests;
