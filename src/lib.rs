@@ -7,11 +7,13 @@
 pub mod buffer;
 pub mod catalog;
 pub mod connection;
+pub mod freeing;
 pub mod job;
 pub mod limits;
 pub mod moment;
 pub mod queue;
 pub mod reactor;
+pub mod recovery;
 pub mod session;
 pub mod storage;
 pub mod worker;
