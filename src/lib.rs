@@ -16,4 +16,5 @@ pub mod reactor;
 pub mod recovery;
 pub mod session;
 pub mod storage;
+pub mod view;
 pub mod worker;

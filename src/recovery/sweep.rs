@@ -100,7 +100,7 @@ fn compare(
 /// The contents that rows refer to, page by page.
 fn rows_in_order(reader: &Reader) -> impl Iterator<Item = Result<(BlobId, u64), RecoveryError>> {
     let mut last = None;
-    let mut next_page = move || {
+    let next_page = move || {
         let page = reader.blobs_after(last).map_err(RecoveryError::Catalog);
         last = page.as_ref().ok().and_then(|page| page.last()).map(|&(id, _)| id).or(last);
         match page {
@@ -109,7 +109,7 @@ fn rows_in_order(reader: &Reader) -> impl Iterator<Item = Result<(BlobId, u64), 
             Err(error) => Some(vec![Err(error)]),
         }
     };
-    iter::from_fn(move || next_page()).flatten()
+    iter::from_fn(next_page).flatten()
 }
 
 /// Decides whether `orphans` may be set aside without asking. Leftovers of crashes may; what was acknowledged once may
