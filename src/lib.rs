@@ -7,13 +7,16 @@
 pub mod buffer;
 pub mod catalog;
 pub mod connection;
+pub mod freeing;
 pub mod job;
 pub mod limits;
 pub mod moment;
 pub mod queue;
 pub mod reactor;
+pub mod recovery;
 pub mod session;
 pub mod storage;
+pub mod view;
 pub mod worker;
 
 /// The data folder when no other is named.

@@ -155,7 +155,22 @@ impl Reader {
         found.map_err(CatalogError::while_doing("looking for a client"))
     }
 
-    /// What [`super::Writer::for_each_blob`] found to be without a file: client, file name and version.
+    /// The next contents that a version refers to, or that are doomed, in the order of their ids, after the content
+    /// `after`; with their sizes in bytes (0 for a doomed one). An empty page is the end.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn blobs_after(&self, after: Option<BlobId>) -> Result<Vec<(BlobId, u64)>, CatalogError> {
+        let sql = "SELECT blob, size FROM versions WHERE blob > ?1
+                   UNION ALL SELECT blob, 0 FROM doomed WHERE blob > ?1 ORDER BY blob LIMIT ?2";
+        let read = |row: &Row<'_>| {
+            Ok((BlobId::from_row(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()))
+        };
+        let after = after.map_or(-1, BlobId::to_row);
+        self.page(sql, params![after, CATALOG_PAGE_ROWS as i64], read, "listing contents")
+    }
+
+    /// Whose content it is: client, file name and version.
     ///
     /// # Errors
     /// If the catalog cannot be read.

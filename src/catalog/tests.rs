@@ -324,7 +324,7 @@ fn after_a_fatal_error_everything_is_delivered_as_failed() {
     }
     let (tell, told) = mpsc::channel();
     let thread = spawn(catalog.writer, Arc::clone(&queue), move |batch| {
-        tell.send(batch).expect("the test listens")
+        tell.send(batch).expect("the test listens");
     });
     let first = told.recv().expect("the first batch");
     assert!(first.iter().all(|(_, result)| result.as_ref().is_err_and(|error| error.is_fatal())));

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result as SqlResult, params};
 use super::paths::Numbers;
 use super::schema::open_for_server;
 use super::{CatalogError, Change, Content, Outcome};
-use crate::storage::{BlobId, START_MAX};
+use crate::storage::START_MAX;
 
 /// The one connection that adds clients and versions.
 #[derive(Debug)]
@@ -223,30 +223,6 @@ impl Writer {
         }
         let done = self.connection.execute("UPDATE starts SET number = ?1", [number.cast_signed()]);
         done.map(drop).map_err(CatalogError::while_doing("counting the start"))
-    }
-
-    /// Hands `each` every content that a version refers to, or that is doomed, in the order of ids, with its size in
-    /// bytes (0 for a doomed one), until it says false.
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn for_each_blob(
-        &self,
-        mut each: impl FnMut(BlobId, u64) -> bool,
-    ) -> Result<(), CatalogError> {
-        let failed = CatalogError::while_doing("reading the ids of its contents");
-        let sql = "SELECT blob, size FROM versions WHERE blob IS NOT NULL
-                   UNION ALL SELECT blob, 0 FROM doomed ORDER BY blob";
-        let mut statement = self.connection.prepare(sql).map_err(&failed)?;
-        let mut rows = statement.query([]).map_err(&failed)?;
-        while let Some(row) = rows.next().map_err(&failed)? {
-            let id: i64 = row.get(0).map_err(&failed)?;
-            let size: i64 = row.get(1).map_err(&failed)?;
-            if !each(BlobId::from_row(id), size.cast_unsigned()) {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 
