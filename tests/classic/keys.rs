@@ -50,7 +50,16 @@ impl Key {
     }
 }
 
-/// A peer's public key; `None` when it is none.
-pub(crate) fn public(spki: &[u8]) -> Option<RsaPublicKey> {
+/// d825: `secret` for the owner of `spki`, OAEP with SHA-1; `None` when that is no public key.
+pub(crate) fn wrap_sha1(spki: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
+    public(spki)?.encrypt(&mut rand::rng(), Oaep::<Sha1>::new(), secret).ok()
+}
+
+/// d1100: OAEP with SHA-256.
+pub(crate) fn wrap_sha256(spki: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
+    public(spki)?.encrypt(&mut rand::rng(), Oaep::<Sha256>::new(), secret).ok()
+}
+
+fn public(spki: &[u8]) -> Option<RsaPublicKey> {
     RsaPublicKey::from_public_key_der(spki).ok()
 }
