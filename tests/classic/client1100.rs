@@ -21,7 +21,8 @@ pub(crate) struct File {
 /// How much of a run is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phases {
-    /// As the original: the first file, then `1102` and the second one. It goes on only after a success.
+    /// As the original: the first file, then `1102` and the second one. That it goes on only after a success is
+    /// assumed; nobody looked.
     Both,
     /// Only the first file.
     First,

@@ -1,4 +1,7 @@
 //! The d825 server.
+//!
+//! Where nobody looked at the real one, this is assumed of it: it closes after any 1607, and after a reconnect 1603
+//! names the file as it was sent, although it is stored under the first name.
 
 use super::clients::{keys, wire};
 use super::faults::Counted;
