@@ -9,12 +9,14 @@ use coffer_protocol::Dialect;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  every file is verified
-  2  bad input: the command line, a missing or unreadable file, one over the dialect's limit, a malformed state file
+  2  bad input: the command line, a file that is missing, unreadable or over
+     the dialect's limit, a malformed state file
   3  refused by the server
   4  the checksums differ after all tries
   5  no connection: no server, a lost connection, or no valid answer
-  6  a file could not be read to its end, changed meanwhile, or the client's own files could not be kept
-Of many files, the first one in the order given that was not verified decides.";
+  6  a file could not be read to its end or changed meanwhile, or the client's
+     own files could not be kept
+Of many files, the first in the order given that was not verified decides.";
 
 const JSON: &str = "\
 With --json, every line on stdout is an object with the field `event`:
@@ -26,8 +28,9 @@ With --json, every line on stdout is an object with the field `event`:
   verified      file, size, checksum, attempts, acknowledged, seconds
   failed        file, reason, message, seconds
   error         reason, message                 (nothing could be sent)
-`reason` is one of bad-input, refused, mismatch, connection, local-io. Bytes of a file's name that are no printable
-UTF-8 are escaped as \\xNN, and then a backslash as \\\\.";
+`reason` is one of bad-input, refused, mismatch, connection, local-io.
+Bytes of a name that are no printable UTF-8 are escaped as \\xNN, and then a
+backslash as \\\\.";
 
 /// Backs up files to a Coffer server, or to either of the classic ones.
 ///

@@ -90,33 +90,33 @@ impl Report {
 /// What keeps the client from sending anything: a name that cannot be used, state files that make no sense or cannot
 /// be kept, a server that cannot be reached or refuses the client.
 pub fn put(options: &Options, observer: &mut dyn Observer) -> Result<Report, Error> {
-    let identity = prepare(options)?;
-    let checked: Vec<Option<Error>> =
-        options.files.iter().map(|file| open(file, options.dialect).err()).collect();
+    check_client_name(options.name.as_bytes()).map_err(|problem| Error::ClientName {
+        name: escape(options.name.as_bytes()).into_owned(),
+        problem,
+    })?;
+    let checked: Vec<Option<FileReport>> = options
+        .files
+        .iter()
+        .map(|file| {
+            let error = open(file, options.dialect).err()?;
+            Some(failed(file, error, Duration::ZERO, observer))
+        })
+        .collect();
     if checked.iter().all(Option::is_some) {
-        let files = options.files.iter().zip(checked.into_iter().flatten());
-        let files = files.map(|(file, error)| failed(file, error, Duration::ZERO, observer));
-        return Ok(Report { id: None, files: files.collect() });
+        return Ok(Report { id: None, files: checked.into_iter().flatten().collect() });
     }
-    let mut driver = Driver::new(options, identity);
+    let mut driver = Driver::new(options, identity(options)?);
     driver.identify(observer)?;
-    let mut files = Vec::with_capacity(options.files.len());
-    for (file, error) in options.files.iter().zip(checked) {
-        files.push(match error {
-            Some(error) => failed(file, error, Duration::ZERO, observer),
-            None => send(&mut driver, file, options.dialect, observer),
-        });
-    }
+    let files = options.files.iter().zip(checked);
+    let files = files
+        .map(|(file, failed)| failed.unwrap_or_else(|| send(&mut driver, file, options, observer)))
+        .collect();
     Ok(Report { id: driver.id(), files })
 }
 
 /// The client's identity: the one on disk, or a new key and no id.
-fn prepare(options: &Options) -> Result<Identity, Error> {
+fn identity(options: &Options) -> Result<Identity, Error> {
     let name = options.name.as_str();
-    check_client_name(name.as_bytes()).map_err(|problem| Error::ClientName {
-        name: escape(name.as_bytes()).into_owned(),
-        problem,
-    })?;
     create_private_dir(&options.state)?;
     let Some(saved) = load(&options.state)? else {
         let key = PrivateKey::generate(&mut rand::rng()).map_err(Error::Key)?;
@@ -141,14 +141,14 @@ fn open(file: &FileToSend, dialect: Dialect) -> Result<Content, Error> {
 fn send(
     driver: &mut Driver<'_>,
     file: &FileToSend,
-    dialect: Dialect,
+    options: &Options,
     observer: &mut dyn Observer,
 ) -> FileReport {
     let start = Instant::now();
     if driver.is_unreachable() {
         return failed(file, Error::NotTried(file.path.clone()), Duration::ZERO, observer);
     }
-    let sent = open(file, dialect)
+    let sent = open(file, options.dialect)
         .and_then(|content| driver.upload(&mut Item::new(file, content, start), observer));
     match sent {
         Ok(verified) => {
