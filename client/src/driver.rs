@@ -55,6 +55,8 @@ pub(crate) struct Driver<'a> {
     /// Why there is no connection at all.
     unreachable: Option<Error>,
     gave_up: bool,
+    /// The name of the one file that a classic d825 server keeps.
+    only_file: Option<&'a [u8]>,
     registered: bool,
     begun: Instant,
 }
@@ -72,6 +74,7 @@ impl<'a> Driver<'a> {
             cause: None,
             unreachable: None,
             gave_up: false,
+            only_file: None,
             registered: false,
             begun: Instant::now(),
         }
@@ -82,9 +85,18 @@ impl<'a> Driver<'a> {
         self.session.id()
     }
 
-    /// Whether connecting failed, for all the patience that was due.
-    pub(crate) fn is_unreachable(&self) -> bool {
-        self.gave_up
+    /// Whether there is any use in sending this file.
+    pub(crate) fn check(&self, file: &FileToSend) -> Result<(), Error> {
+        if self.gave_up {
+            return Err(Error::NotTried(file.path.clone()));
+        }
+        match self.only_file {
+            Some(kept) if kept != file.name => {
+                let kept = escape(kept).into_owned();
+                Err(Error::OneFile { path: file.path.clone(), kept })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Registers or reconnects.
@@ -97,7 +109,7 @@ impl<'a> Driver<'a> {
     /// Sends a file and has it verified.
     pub(crate) fn upload(
         &mut self,
-        item: &mut Item<'_>,
+        item: &mut Item<'a>,
         observer: &mut dyn Observer,
     ) -> Result<Verified, Error> {
         self.begun = Instant::now();
@@ -106,13 +118,18 @@ impl<'a> Driver<'a> {
             encrypted_size: item.content.encrypted_size(),
         }));
         match self.drive(Some(item), observer)? {
-            Done::Stored { attempts, acknowledged } => Ok(Verified {
-                size: item.content.size(),
-                checksum: item.checksum,
-                attempts,
-                acknowledged,
-                elapsed: item.start.elapsed(),
-            }),
+            Done::Stored { attempts, acknowledged } => {
+                if !acknowledged {
+                    self.only_file = Some(&item.file.name);
+                }
+                Ok(Verified {
+                    size: item.content.size(),
+                    checksum: item.checksum,
+                    attempts,
+                    acknowledged,
+                    elapsed: item.start.elapsed(),
+                })
+            }
             Done::Identified => unreachable!("an upload does not end so"),
         }
     }

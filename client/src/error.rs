@@ -177,6 +177,14 @@ pub enum Error {
         /// What the connection said.
         cause: Option<io::Error>,
     },
+    /// A classic d825 server would store it in place of the file that it has.
+    #[error("{}: not sent, as the classic server keeps one file per client and has '{kept}': send it under another client name", shown(.path))]
+    OneFile {
+        /// The file.
+        path: PathBuf,
+        /// The one that the server has, escaped.
+        kept: String,
+    },
     /// An earlier file met a server that cannot be reached any more.
     #[error("{}: not sent, as the server cannot be reached any more: send it again later", shown(.0))]
     NotTried(PathBuf),
@@ -208,6 +216,7 @@ impl Error {
             Self::Changed { .. } | Self::Read { .. } | Self::State { .. } | Self::Key(_) => {
                 Class::LocalIo
             }
+            Self::OneFile { .. } => Class::Refused,
             Self::Resolve { .. } | Self::Connect { .. } | Self::NotTried(_) => Class::Connection,
             Self::Session { failure, .. } => match failure {
                 Failure::NameRefused | Failure::Refused(_) => Class::Refused,

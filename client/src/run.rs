@@ -138,17 +138,16 @@ fn open(file: &FileToSend, dialect: Dialect) -> Result<Content, Error> {
     Content::open(&file.path, dialect)
 }
 
-fn send(
-    driver: &mut Driver<'_>,
-    file: &FileToSend,
+fn send<'a>(
+    driver: &mut Driver<'a>,
+    file: &'a FileToSend,
     options: &Options,
     observer: &mut dyn Observer,
 ) -> FileReport {
     let start = Instant::now();
-    if driver.is_unreachable() {
-        return failed(file, Error::NotTried(file.path.clone()), Duration::ZERO, observer);
-    }
-    let sent = open(file, options.dialect)
+    let sent = driver
+        .check(file)
+        .and_then(|()| open(file, options.dialect))
         .and_then(|content| driver.upload(&mut Item::new(file, content, start), observer));
     match sent {
         Ok(verified) => {

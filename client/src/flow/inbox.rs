@@ -56,13 +56,14 @@ impl Inbox {
     /// The next answer, where it may be the classic d825 server's acknowledgement: its header announces 255 bytes and
     /// only the 16 of the id follow.
     pub(super) fn next_ack(&mut self, dialect: Dialect, ended: bool) -> Option<Answer> {
-        let malformed = Reply::Acknowledged { id: ClientId::NONE }.code(Dialect::D825);
-        if dialect != Dialect::D825 || self.header()?.code != malformed {
+        let ReplyHeader { code, payload_len, .. } = self.header()?;
+        let acknowledged = Reply::Acknowledged { id: ClientId::NONE }.code(Dialect::D825);
+        if code != acknowledged || payload_len == 16 {
             return self.next(dialect, ended);
         }
         let &id = self.bytes[REPLY_HEADER..].first_chunk()?;
         self.bytes.clear();
-        Some(Answer::Reply(Reply::Acknowledged { id: ClientId(id) }))
+        Some(Answer::MalformedAck(ClientId(id)))
     }
 
     fn header(&self) -> Option<ReplyHeader> {

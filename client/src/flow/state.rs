@@ -10,6 +10,8 @@ use super::{Failure, Link, Outbox, Output, Step, TRIES_MAX, Upload};
 pub(super) enum Answer {
     Reply(Reply),
     Garbage(ReplyError),
+    /// The classic d825 server's 1604.
+    MalformedAck(ClientId),
     Lost,
 }
 
@@ -221,7 +223,8 @@ impl ExpectAcknowledgement {
         let attempts = self.job.attempts;
         let (id, acknowledged) = match (answer, wire.dialect) {
             (Answer::Reply(Reply::FileReceived { id, .. }), Dialect::D825) => (id, true),
-            (Answer::Reply(Reply::Acknowledged { id }), dialect) => (id, dialect == Dialect::D1100),
+            (Answer::Reply(Reply::Acknowledged { id }), _) => (id, true),
+            (Answer::MalformedAck(id), _) => (id, false),
             (other, _) => return wire.fail_on(Step::Confirming, other),
         };
         if wire.id != Some(id) {
@@ -326,6 +329,10 @@ impl Wire {
         self.fail(match answer {
             Answer::Lost => Failure::Lost(step),
             Answer::Garbage(error) => Failure::Garbage { step, error },
+            Answer::MalformedAck(id) => {
+                let code = Reply::Acknowledged { id }.code(self.dialect);
+                Failure::Unexpected { step, code }
+            }
             Answer::Reply(Reply::Error) => Failure::Refused(step),
             Answer::Reply(reply) => Failure::Unexpected { step, code: reply.code(self.dialect) },
         })

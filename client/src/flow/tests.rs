@@ -280,7 +280,7 @@ fn d825_reads_answers_however_they_are_cut() {
 /// The classic d825 server: a header that announces 255 bytes, the 16 of the id, and the end.
 #[test]
 fn the_malformed_acknowledgement_counts() {
-    for (announced, closes) in [(255, true), (255, false), (16, true)] {
+    for (announced, closes) in [(255, true), (255, false), (17, true)] {
         let mut talk = Talk::sent(Dialect::D825);
         talk.receipt(CHECKSUM);
         talk.says("900");
@@ -295,6 +295,15 @@ fn the_malformed_acknowledgement_counts() {
         talk.upload();
         talk.says("connect 827");
     }
+}
+
+#[test]
+fn a_sound_1604_is_an_acknowledgement_like_1603() {
+    let mut talk = Talk::sent(Dialect::D825);
+    talk.receipt(CHECKSUM);
+    talk.answer(&Reply::Acknowledged { id: ME });
+    talk.upload();
+    talk.says("900 stored1 content1");
 }
 
 /// The classic d825 server closes after 901; the sending is tried over a new connection, and counts once.
