@@ -1,2 +1,81 @@
-//! x
-fn main() {}
+//! Coffer's client program.
+
+mod args;
+mod console;
+
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+use clap::Parser;
+use coffer::files::{Transfer, load, state_dir};
+use coffer::run::{FileToSend, Options, RETRY_REFUSED, put};
+use coffer::{Class, Error};
+use coffer_protocol::Dialect;
+
+use crate::args::{Args, Classic, Command, Put};
+use crate::console::Console;
+
+fn main() -> ExitCode {
+    let (options, output) = match Args::parse().command {
+        Command::Put(args) => (put_options(&args), args.output),
+        Command::Classic(args) => (classic_options(&args), args.output),
+    };
+    let mut console = Console::new(&output);
+    match options.and_then(|options| put(&options, &mut console)) {
+        Ok(report) => report.class().map_or(ExitCode::SUCCESS, code),
+        Err(error) => {
+            console.error(&error);
+            code(error.class())
+        }
+    }
+}
+
+fn code(class: Class) -> ExitCode {
+    ExitCode::from(class.exit_code())
+}
+
+fn put_options(args: &Put) -> Result<Options, Error> {
+    let default = || {
+        let (xdg, home) = (env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
+        state_dir(xdg, home, &args.server, &args.name).ok_or(Error::NoStateFolder)
+    };
+    Ok(Options {
+        server: args.server.clone(),
+        name: args.name.clone(),
+        dialect: args.dialect,
+        state: args.state.clone().map_or_else(default, Ok)?,
+        files: args.files.iter().cloned().map(FileToSend::as_given).collect(),
+        paced: args.paced,
+        retry_refused: RETRY_REFUSED,
+    })
+}
+
+/// The classic clients keep everything in one folder, and take the name from `me.info` once there is one.
+fn classic_options(args: &Classic) -> Result<Options, Error> {
+    let transfer = Transfer::load(&args.dir)?;
+    let saved = load(&args.dir)?;
+    let kept = saved.as_ref().map(|saved| saved.dialect);
+    let dialect = args.dialect.or(kept).unwrap_or(Dialect::D825);
+    if let Some(kept) = kept.filter(|kept| *kept != dialect) {
+        return Err(Error::Malformed {
+            path: args.dir.join("me.info"),
+            problem: format!("was written by a client of dialect {kept}"),
+            todo: "use that dialect, or another folder",
+        });
+    }
+    let file = |name: &[u8]| FileToSend {
+        path: args.dir.join(OsStr::from_bytes(name)),
+        name: name.to_vec(),
+    };
+    Ok(Options {
+        files: transfer.files(dialect).into_iter().map(file).collect(),
+        server: transfer.server,
+        name: saved.map_or(transfer.name, |saved| saved.identity.name),
+        dialect,
+        state: args.dir.clone(),
+        paced: args.paced,
+        retry_refused: RETRY_REFUSED,
+    })
+}

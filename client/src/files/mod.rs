@@ -1,0 +1,11 @@
+//! The files that a client keeps beside its work, byte for byte as the classic clients read and write them.
+
+mod identity;
+mod place;
+mod small;
+mod transfer;
+
+pub use identity::{Identity, Saved, load, save};
+pub use place::state_dir;
+pub use small::create_private_dir;
+pub use transfer::{Server, Transfer};
