@@ -1,19 +1,25 @@
 //! Coffer's server: everything behind the thin `cofferd` binary.
 //!
 //! From the wire to the disk: [`reactor`] (sockets) drives [`connection`] (framing), which drives [`session`] (meaning);
-//! what is heavy goes as a [`job`] to a [`worker`], and from there to [`storage`] and the [`catalog`].
+//! what is heavy goes as a [`job`] to a [`worker`], and from there to [`storage`] and the [`catalog`]. [`server`] puts
+//! them together, [`recovery`] brings a data folder in order first, and [`view`] shows what is stored as plain files.
 //! `docs/ARCHITECTURE.md` explains the shape and what must always hold.
 
 pub mod buffer;
 pub mod catalog;
+pub mod cli;
+pub mod config;
 pub mod connection;
+pub mod demo;
 pub mod freeing;
 pub mod job;
 pub mod limits;
+pub mod log;
 pub mod moment;
 pub mod queue;
 pub mod reactor;
 pub mod recovery;
+pub mod server;
 pub mod session;
 pub mod storage;
 pub mod view;
@@ -21,4 +27,3 @@ pub mod worker;
 
 /// The data folder when no other is named.
 pub const DATA_DIR: &str = "coffer-data";
-pub mod config;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! `cofferd`: the server and its operator's commands.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cofferd::cli::run()
+}

@@ -108,12 +108,14 @@ pub fn read_file(named: Option<&Path>) -> anyhow::Result<Settings> {
     let path = named.unwrap_or(Path::new(CONFIG_FILE));
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let settings: Settings =
-                toml::from_str(&text).with_context(|| format!("{} makes no sense", path.display()))?;
+            let settings: Settings = toml::from_str(&text)
+                .with_context(|| format!("{} makes no sense", path.display()))?;
             settings.check().with_context(|| format!("{} makes no sense", path.display()))?;
             Ok(settings)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(Settings::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {
+            Ok(Settings::default())
+        }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
@@ -145,7 +147,9 @@ impl Config {
             data: choose(flags.data, file.data, || PathBuf::from(crate::DATA_DIR)),
             info_port,
             workers: choose(flags.workers, file.workers, cores),
-            max_connections: choose(flags.max_connections, file.max_connections, || CONNECTIONS_MAX as u32),
+            max_connections: choose(flags.max_connections, file.max_connections, || {
+                CONNECTIONS_MAX as u32
+            }),
             existing: choose(flags.existing, file.existing, Existing::default),
             log_format: choose(flags.log_format, file.log_format, LogFormat::default),
             port_warning,
@@ -167,7 +171,8 @@ fn listen(
     file: &[String],
     info_port: &Path,
 ) -> anyhow::Result<(Sourced<Vec<SocketAddr>>, Option<String>)> {
-    let (texts, source) = if flags.is_empty() { (file, Source::File) } else { (flags, Source::Flag) };
+    let (texts, source) =
+        if flags.is_empty() { (file, Source::File) } else { (flags, Source::Flag) };
     if !texts.is_empty() {
         let mut value = Vec::new();
         for text in texts {
@@ -186,8 +191,9 @@ fn listen(
 }
 
 fn resolve(text: &str) -> anyhow::Result<impl Iterator<Item = SocketAddr>> {
-    text.to_socket_addrs()
-        .with_context(|| format!("cannot listen on {text:?}: give an address and a port, such as 0.0.0.0:1256"))
+    text.to_socket_addrs().with_context(|| {
+        format!("cannot listen on {text:?}: give an address and a port, such as 0.0.0.0:1256")
+    })
 }
 
 impl Display for Source {
@@ -214,7 +220,11 @@ impl Display for Config {
         line("data", quoted(&self.data.value), self.data.source)?;
         line("info-port", quoted(&self.info_port.value), self.info_port.source)?;
         line("workers", self.workers.value.to_string(), self.workers.source)?;
-        line("max-connections", self.max_connections.value.to_string(), self.max_connections.source)?;
+        line(
+            "max-connections",
+            self.max_connections.value.to_string(),
+            self.max_connections.source,
+        )?;
         line("existing", lowercase(&self.existing.value), self.existing.source)?;
         line("log-format", lowercase(&self.log_format.value), self.log_format.source)
     }
@@ -235,7 +245,9 @@ mod tests {
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let flags = Settings { workers: Some(3), ..Settings::default() };
-        let file = toml::from_str("workers = 5\ndata = \"/srv/coffer\"\nlisten = [\"127.0.0.1:0\"]").expect("valid");
+        let file =
+            toml::from_str("workers = 5\ndata = \"/srv/coffer\"\nlisten = [\"127.0.0.1:0\"]")
+                .expect("valid");
         let config = Config::new(flags, file).expect("valid");
         assert_eq!(config.workers, Sourced { value: 3, source: Source::Flag });
         assert_eq!(config.data, Sourced { value: "/srv/coffer".into(), source: Source::File });
@@ -245,11 +257,18 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read_back() {
-        let flags = Settings { listen: vec!["[::1]:7".into()], existing: Some(Existing::Refuse), ..Settings::default() };
+        let flags = Settings {
+            listen: vec!["[::1]:7".into()],
+            existing: Some(Existing::Refuse),
+            ..Settings::default()
+        };
         let config = Config::new(flags, Settings::default()).expect("valid");
         let again: Settings = toml::from_str(&config.to_string()).expect("our own text");
         assert_eq!(again.existing, Some(Existing::Refuse));
-        assert_eq!(Config::new(Settings::default(), again).expect("valid").listen.value, config.listen.value);
+        assert_eq!(
+            Config::new(Settings::default(), again).expect("valid").listen.value,
+            config.listen.value
+        );
         assert!(config.to_string().contains("# flag"));
     }
 

@@ -1,7 +1,7 @@
 //! `info.port`: the file that says on which port the server listens.
 
-use std::io::Read;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// The port when `info.port` does not say another.
@@ -25,7 +25,9 @@ pub fn parse(text: &str) -> Option<u16> {
 pub fn read(path: &Path) -> Result<u16, String> {
     let unreadable = |error| format!("cannot read {}: {error}", path.display());
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes)).map_err(unreadable)?;
+    File::open(path)
+        .and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
     std::str::from_utf8(&bytes).ok().and_then(parse).ok_or_else(|| {
         format!("{} holds no port: write a number from 1 to 65535 into it", path.display())
     })
@@ -40,7 +42,8 @@ mod tests {
     fn ports_and_what_is_none() {
         assert_eq!(parse("1256"), Some(1256));
         assert_eq!(parse(" 65535\r\n"), Some(65535));
-        for bad in ["", "\n", "0", "65536", "-1", "+80", "0x50", "12 56", "1256 # the port", "١٢٥٦"] {
+        for bad in ["", "\n", "0", "65536", "-1", "+80", "0x50", "12 56", "1256 # the port", "١٢٥٦"]
+        {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }

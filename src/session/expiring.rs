@@ -31,8 +31,7 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     /// Inserts an entry and returns what had to go for it: the one that it replaces, what has expired, and the
     /// oldest while there are too many.
     pub(super) fn insert(&mut self, key: K, value: V, now: Moment) -> Vec<V> {
-        let mut gone: Vec<V> =
-            self.entries.remove(&key).map(|(value, _)| value).into_iter().collect();
+        let mut gone: Vec<V> = self.remove(&key).into_iter().collect();
         gone.extend(self.expire(now));
         while self.entries.len() >= self.entries_max {
             let (oldest, since) = self.order.pop_front().expect("an entry for every key");

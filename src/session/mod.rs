@@ -212,4 +212,3 @@ struct Judged {
     received: Received,
     verdict: Verdict,
 }
-

@@ -12,7 +12,12 @@ use crate::session::Existing;
 const FILE: &[u8] = b"f";
 
 /// Sends the packets of a file in another order or number, and returns the answer.
-fn send_packets(world: &mut World, peer: &Peer, content: &[u8], order: impl IntoIterator<Item = usize>) -> Vec<Reply> {
+fn send_packets(
+    world: &mut World,
+    peer: &Peer,
+    content: &[u8],
+    order: impl IntoIterator<Item = usize>,
+) -> Vec<Reply> {
     let wire = encoded(&peer.key, peer.id, FILE, content).0;
     let packets: Vec<&[u8]> = wire.chunks(FILE_PACKET).collect();
     let bytes: Vec<u8> = order.into_iter().flat_map(|number| packets[number]).copied().collect();
@@ -30,7 +35,8 @@ fn is_right(world: &mut World, peer: &Peer, replies: &[Reply], content: &[u8]) -
         })
         .collect();
     world.judge(peer, Verdict::Right, FILE);
-    sums == [checksum] && world.files[&(peer.id, FILE.to_vec())].last().is_some_and(|stored| stored == content)
+    sums == [checksum]
+        && world.files[&(peer.id, FILE.to_vec())].last().is_some_and(|stored| stored == content)
 }
 
 #[test]
@@ -64,7 +70,10 @@ fn sixty_four_packets_ahead_are_held_and_one_more_is_refused() {
     assert_eq!(send_packets(&mut world, &peer, &content, too_far)[0], Reply::Error);
     assert_eq!(world.staged(), 1, "the last packet, number 0, began anew");
     let replies = send_packets(&mut world, &peer, &content, 1..101);
-    assert!(is_right(&mut world, &peer, &replies, &content), "and the session goes on: {replies:?}");
+    assert!(
+        is_right(&mut world, &peer, &replies, &content),
+        "and the session goes on: {replies:?}"
+    );
 }
 
 #[test]
@@ -97,7 +106,8 @@ fn another_file_in_the_middle_of_one_begins_anew() {
 
 #[test]
 fn nonsense_is_answered_and_hung_up_on() {
-    let cases: [(&[u8], Reply); 2] = [(&[0xff; 23], Reply::Error), (b"GET / HTTP/1.1\r\nHost: localhost\r\n", Reply::Error)];
+    let cases: [(&[u8], Reply); 2] =
+        [(&[0xff; 23], Reply::Error), (b"GET / HTTP/1.1\r\nHost: localhost\r\n", Reply::Error)];
     for (bytes, reply) in cases {
         let mut world = World::new(Existing::Dialect);
         let connection = world.connect();
@@ -140,7 +150,11 @@ fn an_unpadded_d1100_request_is_whole() {
     world.send(connection, &bytes[..278], 10);
     assert!(matches!(world.replies(connection, Dialect::D1100)[..], [Reply::Registered { .. }]));
     world.send(connection, &bytes[278..], 10);
-    assert_eq!(world.replies(connection, Dialect::D1100), [], "what is left of its packet is skipped");
+    assert_eq!(
+        world.replies(connection, Dialect::D1100),
+        [],
+        "what is left of its packet is skipped"
+    );
 }
 
 #[test]
@@ -155,12 +169,17 @@ fn a_trickle_is_caught_and_a_slow_sender_is_not() {
         world.send(slow.connection, &wire[round * enough..(round + 1) * enough], usize::MAX);
         world.send(trickle.connection, &others[round..round + 1], usize::MAX);
         world.wait(PROGRESS_INTERVAL * 9 / 10);
-        if !world.is_connected(trickle.connection) || world.connection(trickle.connection).ends_output() {
+        if !world.is_connected(trickle.connection)
+            || world.connection(trickle.connection).ends_output()
+        {
             assert_eq!(world.replies(trickle.connection, Dialect::D825), [Reply::Error]);
             break;
         }
     }
-    assert!(!world.is_connected(trickle.connection) || world.connection(trickle.connection).ends_output());
+    assert!(
+        !world.is_connected(trickle.connection)
+            || world.connection(trickle.connection).ends_output()
+    );
     assert!(world.connection(slow.connection).wants_input());
 }
 
@@ -180,7 +199,11 @@ fn a_client_that_half_closes_is_still_answered() {
     let peer = world.register_825("Bob");
     world.stalled = Some(Vec::new());
     let mut wire = encoded(&peer.key, peer.id, FILE, b"x").0;
-    Request::Verdict { verdict: Verdict::Right, file: FILE }.push(Dialect::D825, peer.id, &mut wire);
+    Request::Verdict { verdict: Verdict::Right, file: FILE }.push(
+        Dialect::D825,
+        peer.id,
+        &mut wire,
+    );
     world.send(peer.connection, &wire, usize::MAX);
     world.with(peer.connection, |machine, cx| machine.end_of_input(cx));
     let jobs = world.stalled.take().expect("stalled");

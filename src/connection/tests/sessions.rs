@@ -19,10 +19,15 @@ fn a_d825_session_stores_a_file() {
     let peer = world.register_825("Bob");
     let content = pattern(5000);
     let checksum = encoded(&peer.key, peer.id, FILE, &content).1;
-    let received = Reply::FileReceived { id: peer.id, encrypted_size: 5008, file: FILE.to_vec(), checksum };
+    let received =
+        Reply::FileReceived { id: peer.id, encrypted_size: 5008, file: FILE.to_vec(), checksum };
     assert_eq!(world.send_file(&peer, FILE, &content), [received.clone()]);
     assert_eq!(world.versions(peer.id, FILE), 0, "not before the client agrees");
-    assert_eq!(world.judge(&peer, Verdict::Right, FILE), [received.clone()], "1603 is the answer to 900");
+    assert_eq!(
+        world.judge(&peer, Verdict::Right, FILE),
+        [received.clone()],
+        "1603 is the answer to 900"
+    );
     assert_eq!(world.files[&(peer.id, FILE.to_vec())], [content]);
     assert_eq!(world.judge(&peer, Verdict::Right, FILE), [received], "asked again, the same again");
     assert_eq!(world.versions(peer.id, FILE), 1);
@@ -34,13 +39,20 @@ fn a_d825_client_sends_again_and_gives_up() {
     let peer = world.register_825("Bob");
     for _ in 0..2 {
         assert!(matches!(world.send_file(&peer, FILE, b"x")[..], [Reply::FileReceived { .. }]));
-        assert_eq!(world.judge(&peer, Verdict::SendingAgain, FILE), [], "the real client reads no answer to 901");
+        assert_eq!(
+            world.judge(&peer, Verdict::SendingAgain, FILE),
+            [],
+            "the real client reads no answer to 901"
+        );
         assert_eq!(world.staged(), 0, "what was wrong is gone");
     }
     assert!(matches!(world.send_file(&peer, FILE, b"x")[..], [Reply::FileReceived { .. }]));
     assert_eq!(world.judge(&peer, Verdict::SendingAgain, FILE), []);
     let answer = world.judge(&peer, Verdict::GivingUp, FILE);
-    assert!(matches!(answer[..], [Reply::FileReceived { .. }]), "1603 is the answer to 902 right behind 901");
+    assert!(
+        matches!(answer[..], [Reply::FileReceived { .. }]),
+        "1603 is the answer to 902 right behind 901"
+    );
     assert_eq!(world.versions(peer.id, FILE), 0);
     world.send_file(&peer, FILE, b"y");
     assert_eq!(world.judge(&peer, Verdict::Right, FILE).len(), 1, "the name is not burnt");
@@ -62,14 +74,17 @@ fn a_second_version_keeps_the_first_and_a_wrong_one_replaces_nothing() {
 
 #[test]
 fn existing_files_are_refused_or_versioned_as_told() {
-    for (existing, again_825, again_1100) in
-        [(Existing::Dialect, true, false), (Existing::Refuse, false, false), (Existing::Version, true, true)]
-    {
+    for (existing, again_825, again_1100) in [
+        (Existing::Dialect, true, false),
+        (Existing::Refuse, false, false),
+        (Existing::Version, true, true),
+    ] {
         let mut world = World::new(existing);
         let peer = world.register_825("Bob");
         world.send_file(&peer, FILE, b"one");
         world.judge(&peer, Verdict::Right, FILE);
-        let stored = matches!(world.send_file(&peer, FILE, b"two")[..], [Reply::FileReceived { .. }]);
+        let stored =
+            matches!(world.send_file(&peer, FILE, b"two")[..], [Reply::FileReceived { .. }]);
         assert_eq!(stored, again_825, "{existing:?}");
 
         let (id, key) = world.register_1100("Eve");
@@ -77,7 +92,11 @@ fn existing_files_are_refused_or_versioned_as_told() {
         let right = Request::Verdict { verdict: Verdict::Right, file: FILE };
         assert_eq!(world.ask_1100(id, right), Reply::Acknowledged { id });
         let answer = world.send_file_1100(id, &key, FILE, b"two");
-        assert_eq!(matches!(answer, Reply::FileReceived { .. }), again_1100, "{existing:?}: {answer:?}");
+        assert_eq!(
+            matches!(answer, Reply::FileReceived { .. }),
+            again_1100,
+            "{existing:?}: {answer:?}"
+        );
     }
 }
 
@@ -88,12 +107,18 @@ fn names_are_one_namespace_and_a_refused_one_can_be_tried_again_on_the_same_conn
     let taken = Request::Register { name: b"Bob" };
     let connection = world.connect();
     for _ in 0..3 {
-        assert_eq!(world.ask(connection, Dialect::D825, ClientId::NONE, taken), [Reply::RegistrationRefused]);
+        assert_eq!(
+            world.ask(connection, Dialect::D825, ClientId::NONE, taken),
+            [Reply::RegistrationRefused]
+        );
     }
     assert_eq!(world.ask_1100(ClientId::NONE, taken), Reply::RegistrationRefused);
     for bad in [&b""[..], b"\xff\xfe", b"a\nb"] {
         let bad = Request::Register { name: bad };
-        assert_eq!(world.ask(connection, Dialect::D825, ClientId::NONE, bad), [Reply::RegistrationRefused]);
+        assert_eq!(
+            world.ask(connection, Dialect::D825, ClientId::NONE, bad),
+            [Reply::RegistrationRefused]
+        );
         assert_eq!(world.ask_1100(ClientId::NONE, bad), Reply::RegistrationRefused);
     }
     let free = Request::Register { name: b"Eve" };
@@ -120,17 +145,26 @@ fn a_d1100_registration_waits_ten_minutes_for_its_key() {
     // Other clients come and go: nothing is lost.
     world.register_1100("Eve");
     assert_eq!(world.ask_1100(ClientId::NONE, request), Reply::RegistrationRefused);
-    assert_eq!(world.ask_1100(id, Request::Reconnect { name: b"Bob" }), Reply::Error, "1102 before the key");
+    assert_eq!(
+        world.ask_1100(id, Request::Reconnect { name: b"Bob" }),
+        Reply::Error,
+        "1102 before the key"
+    );
     world.wait(RESERVATION_TTL - Duration::from_millis(1));
     let key = Request::PublicKey { name: b"Bob", key: &KEY.public_der() };
     assert!(matches!(world.ask_1100(id, key), Reply::Key { .. }));
     assert_eq!(world.ask_1100(id, key), Reply::Error, "a key is set once");
 
-    let Reply::Registered { id } = world.ask_1100(ClientId::NONE, Request::Register { name: b"Dan" }) else {
+    let Reply::Registered { id } =
+        world.ask_1100(ClientId::NONE, Request::Register { name: b"Dan" })
+    else {
         panic!()
     };
     world.wait(RESERVATION_TTL);
-    assert_eq!(world.ask_1100(id, Request::PublicKey { name: b"Dan", key: &KEY.public_der() }), Reply::Error);
+    assert_eq!(
+        world.ask_1100(id, Request::PublicKey { name: b"Dan", key: &KEY.public_der() }),
+        Reply::Error
+    );
     let again = world.ask_1100(ClientId::NONE, Request::Register { name: b"Dan" });
     assert!(matches!(again, Reply::Registered { .. }), "free again");
 }
@@ -139,13 +173,17 @@ fn a_d1100_registration_waits_ten_minutes_for_its_key() {
 fn bad_public_keys_are_refused_and_can_be_repeated() {
     let mut world = World::new(Existing::Dialect);
     let connection = world.connect();
-    let replies = world.ask(connection, Dialect::D825, ClientId::NONE, Request::Register { name: b"Bob" });
+    let replies =
+        world.ask(connection, Dialect::D825, ClientId::NONE, Request::Register { name: b"Bob" });
     let [Reply::Registered { id }] = replies[..] else { panic!() };
     let key = KEY.public_der();
     let foreign = ClientId([7; 16]);
-    for (client, name, key) in
-        [(id, &b"Bob"[..], &[0; 160][..]), (id, b"Eve", &key), (foreign, b"Bob", &key), (id, b"Bob", &[1])]
-    {
+    for (client, name, key) in [
+        (id, &b"Bob"[..], &[0; 160][..]),
+        (id, b"Eve", &key),
+        (foreign, b"Bob", &key),
+        (id, b"Bob", &[1]),
+    ] {
         let request = Request::PublicKey { name, key };
         assert_eq!(world.ask(connection, Dialect::D825, client, request), ERROR);
     }
@@ -159,7 +197,11 @@ fn a_d825_client_reconnects() {
     let peer = world.register_825("Bob");
     let connection = world.connect();
     let reconnect = Request::Reconnect { name: b"Bob" };
-    assert_eq!(world.ask(connection, Dialect::D825, ClientId([9; 16]), reconnect), ERROR, "another id");
+    assert_eq!(
+        world.ask(connection, Dialect::D825, ClientId([9; 16]), reconnect),
+        ERROR,
+        "another id"
+    );
     let replies = world.ask(connection, Dialect::D825, peer.id, reconnect);
     let [Reply::Reconnected { id, wrapped }] = &replies[..] else { panic!("{replies:?}") };
     let again = super::world::Peer { connection, id: *id, key: unwrap(Dialect::D825, wrapped) };
@@ -207,9 +249,16 @@ fn a_d1100_session_spans_connections() {
     assert_eq!(world.staged(), 0);
     assert_eq!(world.ask_1100(id, verdict(Verdict::Right)), Reply::Error, "that upload is gone");
     let answer = world.send_file_1100(id, &key, FILE, &content);
-    assert_eq!(answer, Reply::FileReceived { id, encrypted_size: 3008, file: FILE.to_vec(), checksum });
+    assert_eq!(
+        answer,
+        Reply::FileReceived { id, encrypted_size: 3008, file: FILE.to_vec(), checksum }
+    );
     assert_eq!(world.ask_1100(id, verdict(Verdict::Right)), Reply::Acknowledged { id });
-    assert_eq!(world.ask_1100(id, verdict(Verdict::Right)), Reply::Acknowledged { id }, "an answer may be lost");
+    assert_eq!(
+        world.ask_1100(id, verdict(Verdict::Right)),
+        Reply::Acknowledged { id },
+        "an answer may be lost"
+    );
     assert_eq!(world.files[&(id, FILE.to_vec())], [content]);
 }
 
@@ -239,7 +288,10 @@ fn a_d1100_upload_waits_ten_minutes_for_its_verdict() {
     assert_eq!(world.staged(), 1);
     world.wait(Duration::from_millis(1));
     assert_eq!(world.staged(), 0, "and is then swept");
-    assert_eq!(world.ask_1100(id, Request::Verdict { verdict: Verdict::Right, file: FILE }), Reply::Error);
+    assert_eq!(
+        world.ask_1100(id, Request::Verdict { verdict: Verdict::Right, file: FILE }),
+        Reply::Error
+    );
 }
 
 #[test]
@@ -277,7 +329,10 @@ fn an_answer_that_did_not_arrive_was_not_wrong() {
     world.with(connection, |machine, _| machine.lost());
     world.ask_1100(id, Request::Verdict { verdict: Verdict::SendingAgain, file: FILE });
     let answer = world.send_file_1100(id, &key, FILE, &pattern(1000));
-    assert!(matches!(answer, Reply::FileReceived { checksum, .. } if checksum == expected), "read the same way again");
+    assert!(
+        matches!(answer, Reply::FileReceived { checksum, .. } if checksum == expected),
+        "read the same way again"
+    );
 }
 
 #[test]
@@ -295,7 +350,11 @@ fn refused_d1100_uploads_are_read_and_then_answered() {
     Request::Upload { encrypted_size: 15, file: FILE }.push(Dialect::D1100, id, &mut wire);
     let connection = world.connect();
     world.send(connection, &wire, usize::MAX);
-    assert_eq!(world.replies(connection, Dialect::D1100), ERROR, "an impossible size is answered at once");
+    assert_eq!(
+        world.replies(connection, Dialect::D1100),
+        ERROR,
+        "an impossible size is answered at once"
+    );
 }
 
 #[test]
@@ -324,13 +383,19 @@ fn requests_out_of_turn_change_nothing() {
         assert_eq!(world.ask(connection, Dialect::D825, ClientId::NONE, request), ERROR);
     }
     let peer = world.register_825("Bob");
-    for request in [Request::Register { name: b"Eve" }, Request::Reconnect { name: b"Bob" }, early[0]] {
+    for request in
+        [Request::Register { name: b"Eve" }, Request::Reconnect { name: b"Bob" }, early[0]]
+    {
         assert_eq!(world.ask(peer.connection, Dialect::D825, peer.id, request), ERROR);
     }
     world.send_file(&peer, FILE, b"x");
     assert_eq!(world.judge(&peer, Verdict::Right, b"another"), ERROR);
     assert_eq!(world.judge(&peer, Verdict::Right, FILE).len(), 1, "the upload still waits");
-    assert_eq!(world.judge(&peer, Verdict::GivingUp, FILE), ERROR, "a published file is not taken back");
+    assert_eq!(
+        world.judge(&peer, Verdict::GivingUp, FILE),
+        ERROR,
+        "a published file is not taken back"
+    );
     assert_eq!(world.versions(peer.id, FILE), 1);
 }
 

@@ -15,7 +15,8 @@ use coffer_protocol::{ClientId, Dialect};
 use super::super::{Connection, Surroundings};
 use crate::buffer::Pool;
 use crate::job::{
-    Begin, Completion, ConnectionId, Done, Failure, Job, KnownClient, Lookup, UploadFailure, UploadId, Work, WrappedKey,
+    Begin, Completion, ConnectionId, Done, Failure, Job, KnownClient, Lookup, UploadFailure,
+    UploadId, Work, WrappedKey,
 };
 use crate::moment::Moment;
 use crate::session::{Context, Existing, Shared};
@@ -83,7 +84,11 @@ impl World {
     }
 
     /// Calls a machine, does the jobs that come of it, and their jobs.
-    pub(super) fn with(&mut self, id: ConnectionId, call: impl FnOnce(&mut Connection, &mut Surroundings)) {
+    pub(super) fn with(
+        &mut self,
+        id: ConnectionId,
+        call: impl FnOnce(&mut Connection, &mut Surroundings),
+    ) {
         let mut jobs = Vec::new();
         self.call(id, &mut jobs, call);
         while !jobs.is_empty() {
@@ -100,7 +105,12 @@ impl World {
         }
     }
 
-    fn call(&mut self, id: ConnectionId, jobs: &mut Vec<Job>, call: impl FnOnce(&mut Connection, &mut Surroundings)) {
+    fn call(
+        &mut self,
+        id: ConnectionId,
+        jobs: &mut Vec<Job>,
+        call: impl FnOnce(&mut Connection, &mut Surroundings),
+    ) {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         let session = Context { shared: &mut self.shared, jobs, now: self.now, connection: id };
         let mut cx = Surroundings { session, pool: &mut self.pool };
@@ -118,7 +128,10 @@ impl World {
             if !self.is_connected(id) {
                 return;
             }
-            assert!(self.connection(id).wants_input() || self.stalled.is_some(), "nothing keeps it from reading");
+            assert!(
+                self.connection(id).wants_input() || self.stalled.is_some(),
+                "nothing keeps it from reading"
+            );
             self.with(id, |connection, cx| {
                 let mut buffer = cx.pool.take().expect("a buffer");
                 connection.prepare(&mut buffer);
@@ -146,7 +159,13 @@ impl World {
     }
 
     /// One request, and its replies.
-    pub(super) fn ask(&mut self, id: ConnectionId, dialect: Dialect, client: ClientId, request: Request) -> Vec<Reply> {
+    pub(super) fn ask(
+        &mut self,
+        id: ConnectionId,
+        dialect: Dialect,
+        client: ClientId,
+        request: Request,
+    ) -> Vec<Reply> {
         let mut bytes = Vec::new();
         request.push(dialect, client, &mut bytes);
         self.send(id, &bytes, usize::MAX);
@@ -179,21 +198,29 @@ impl World {
     pub(super) fn work(&mut self, work: Work) -> Option<Done> {
         Some(match work {
             Work::FindClient { name } => {
-                let fresh_id = std::iter::repeat_with(|| ClientId::from_random(rand::random())).flatten().next();
-                let lookup =
-                    Lookup { client: self.clients.get(&name).cloned(), fresh_id: fresh_id.expect("endless") };
+                let fresh_id = std::iter::repeat_with(|| ClientId::from_random(rand::random()))
+                    .flatten()
+                    .next();
+                let lookup = Lookup {
+                    client: self.clients.get(&name).cloned(),
+                    fresh_id: fresh_id.expect("endless"),
+                };
                 Done::ClientFound(Ok(lookup))
             }
             Work::WrapKey { dialect, public_key, session_key } => {
                 Done::KeyWrapped(PublicKey::from_der(&public_key).map(|public_key| {
                     let mut rng = rand::rng();
-                    let key = session_key.unwrap_or_else(|| Arc::new(SessionKey::random(dialect, &mut rng)));
+                    let key = session_key
+                        .unwrap_or_else(|| Arc::new(SessionKey::random(dialect, &mut rng)));
                     let wrapped = public_key.wrap(&key, &mut rng);
                     WrappedKey { key, wrapped }
                 }))
             }
             Work::AddClient { id, name, public_key } => {
-                let free = !matches!(self.clients.get(&name), Some(KnownClient { public_key: Some(_), .. }));
+                let free = !matches!(
+                    self.clients.get(&name),
+                    Some(KnownClient { public_key: Some(_), .. })
+                );
                 if free {
                     self.clients.insert(name, KnownClient { id, public_key: Some(public_key) });
                 }
@@ -245,15 +272,24 @@ impl World {
     /// Registers over d825 on a new connection and returns what the client then knows.
     pub(super) fn register_825(&mut self, name: &str) -> Peer {
         let connection = self.connect();
-        let replies =
-            self.ask(connection, Dialect::D825, ClientId::NONE, Request::Register { name: name.as_bytes() });
+        let replies = self.ask(
+            connection,
+            Dialect::D825,
+            ClientId::NONE,
+            Request::Register { name: name.as_bytes() },
+        );
         let [Reply::Registered { id }] = replies[..] else { panic!("{replies:?}") };
         let replies = self.public_key(connection, id, name);
         let [Reply::Key { wrapped, .. }] = &replies[..] else { panic!("{replies:?}") };
         Peer { connection, id, key: unwrap(Dialect::D825, wrapped) }
     }
 
-    pub(super) fn public_key(&mut self, connection: ConnectionId, id: ClientId, name: &str) -> Vec<Reply> {
+    pub(super) fn public_key(
+        &mut self,
+        connection: ConnectionId,
+        id: ClientId,
+        name: &str,
+    ) -> Vec<Reply> {
         let request = Request::PublicKey { name: name.as_bytes(), key: &KEY.public_der() };
         self.ask(connection, Dialect::D825, id, request)
     }
@@ -277,7 +313,13 @@ impl World {
         self.ask(peer.connection, Dialect::D825, peer.id, Request::Verdict { verdict, file })
     }
 
-    pub(super) fn send_file_1100(&mut self, id: ClientId, key: &SessionKey, file: &[u8], content: &[u8]) -> Reply {
+    pub(super) fn send_file_1100(
+        &mut self,
+        id: ClientId,
+        key: &SessionKey,
+        file: &[u8],
+        content: &[u8],
+    ) -> Reply {
         let connection = self.connect();
         self.send(connection, &encoded(key, id, file, content).0, usize::MAX);
         let mut replies = self.replies(connection, Dialect::D1100);
@@ -302,7 +344,12 @@ pub(super) fn unwrap(dialect: Dialect, wrapped: &[u8]) -> SessionKey {
 }
 
 /// A file as it goes over the wire, and its checksum.
-pub(super) fn encoded(key: &SessionKey, id: ClientId, file: &[u8], content: &[u8]) -> (Vec<u8>, u32) {
+pub(super) fn encoded(
+    key: &SessionKey,
+    id: ClientId,
+    file: &[u8],
+    content: &[u8],
+) -> (Vec<u8>, u32) {
     let mut encoder = Encoder::new(key, id, file, content.len() as u64).expect("small enough");
     let mut wire = Vec::new();
     encoder.push_head(&mut wire);

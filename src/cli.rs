@@ -1,0 +1,94 @@
+//! The command line of `cofferd`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, LogFormat, Settings};
+use crate::{demo, log, recovery, server};
+
+/// The exit code when something failed; wrong usage ends with 2.
+const FAILED: u8 = 1;
+
+/// An encrypted file-backup server that many machines can talk to at once.
+///
+/// Without a command it serves: it listens on 127.0.0.1 and the port in info.port, keeps everything in coffer-data, and
+/// stops in order at SIGTERM or Ctrl-C.
+#[derive(Parser, Debug)]
+#[command(name = "cofferd", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve clients until told to stop (this is also what happens without a command)
+    Serve(ServeArgs),
+    /// Show the whole thing at work: a real server, a real client, both dialects, on this machine
+    Demo(demo::DemoArgs),
+    /// Print the settings that are in force, and where each comes from
+    Config(ServeArgs),
+}
+
+#[derive(Args, Debug, Clone, Default)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// The configuration file [default: coffer.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say more on stderr: once for debugging, twice for everything.
+    /// The environment variable COFFERD_LOG sets levels in detail
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Start although the catalog does not know contents that were acknowledged once: set them aside in lost/
+    #[arg(long)]
+    set_aside_orphans: bool,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Serve(args)) => serve(args),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Config(args)) => print_config(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cofferd: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let file = config::read_file(args.config.as_deref())?;
+    let config = Config::new(args.settings, file)?;
+    log::start(config.log_format.value, args.verbose)?;
+    let options = recovery::Options { set_aside_orphans: args.set_aside_orphans };
+    let json = config.log_format.value == LogFormat::Json;
+    server::serve(&config, options).inspect_err(|error| {
+        // Who reads the log as JSON finds the end of it there too.
+        if json {
+            tracing::error!("{error:#}");
+        }
+    })
+}
+
+fn print_config(args: ServeArgs) -> anyhow::Result<()> {
+    let file = config::read_file(args.config.as_deref())?;
+    let config = Config::new(args.settings, file)?;
+    if let Some(warning) = &config.port_warning {
+        eprintln!("cofferd: warning: {warning}");
+    }
+    print!("{config}");
+    Ok(())
+}

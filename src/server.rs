@@ -1,0 +1,181 @@
+//! The whole server: a data folder brought in order, threads started, the loop run, everything stopped in order.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::catalog::{self, CatalogError, Delivery, Outcome, Reader};
+use crate::config::Config;
+use crate::job::{Completion, Done, Failure, UploadFailure};
+use crate::limits::{CATALOG_QUEUE_MAX, LISTEN_BACKLOG, RESERVED_FILES};
+use crate::queue::Queue;
+use crate::reactor::{Completions, End, LISTENERS_MAX, Reactor};
+use crate::recovery::{self, Opened};
+use crate::storage::BlobStore;
+use crate::view::{View, ViewSignal};
+use crate::worker::{Tag, Tools, Workers, remove_unpublished};
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// Why it could not start, or had to stop.
+pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> {
+    if let Some(warning) = &config.port_warning {
+        tracing::warn!("{warning}");
+    }
+    let signals = Signals::new([SIGTERM, SIGINT]).context("cannot watch for signals")?;
+    let connections_max = admit(config.max_connections.value)?;
+    let Opened { dir, lock, writer, store, report } = recovery::open(&config.data.value, options)?;
+    tracing::info!(data = %config.data.value.display(), "{report}");
+    let sockets = bind(&config.listen.value)?;
+    let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let mut reactor = Reactor::new(sockets, signals, config.existing.value, connections_max)
+        .context("cannot start the event loop")?;
+
+    let store: Arc<dyn BlobStore> = Arc::new(store);
+    let queue = Arc::new(Queue::new(CATALOG_QUEUE_MAX));
+    let view =
+        View::spawn(dir.clone(), Reader::open(&dir.catalog())?).context("cannot start the view")?;
+    let deliver = deliver(reactor.completions(), Arc::clone(&store), view.signal());
+    let catalog =
+        catalog::spawn(writer, Arc::clone(&queue), deliver).context("cannot start the catalog")?;
+    let tools = Tools {
+        store,
+        catalog: queue,
+        answers: reactor.completions(),
+        catalog_path: dir.catalog(),
+    };
+    let workers = Workers::start(config.workers.value.into(), &tools)?;
+
+    announce(&addresses)?;
+    let end = reactor.run(&workers).context("the event loop failed")?;
+    drop(reactor);
+    workers.stop();
+    if catalog.join().is_err() {
+        bail!("the catalog's thread panicked");
+    }
+    view.stop();
+    drop(lock);
+    conclude(&end)
+}
+
+/// How many connections the limit on open files leaves room for. The soft limit is raised as far as it goes.
+fn admit(wanted: u32) -> anyhow::Result<usize> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!("cannot raise the limit on open files");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = files.saturating_sub(RESERVED_FILES).min(u64::from(wanted)) as usize;
+    if room == 0 {
+        bail!(
+            "the limit of {files} open files leaves no room for connections: raise it (ulimit -n)"
+        );
+    }
+    if room < wanted as usize {
+        tracing::warn!(files, "the limit on open files allows {room} connections, not {wanted}");
+    } else {
+        tracing::debug!(files, connections = room, "open files");
+    }
+    Ok(room)
+}
+
+fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    if addresses.len() > LISTENERS_MAX {
+        bail!("{} addresses to listen on are more than {LISTENERS_MAX}", addresses.len());
+    }
+    addresses
+        .iter()
+        .map(|address| bind_one(*address).with_context(|| format!("cannot listen on {address}")))
+        .collect()
+}
+
+fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A server that is started again need not wait for the connections of the one before.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn announce(addresses: &[SocketAddr]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for address in addresses {
+        writeln!(out, "listening on {address}")
+            .context("cannot say on stdout where the server listens")?;
+        tracing::info!("listening on {address}");
+    }
+    out.flush().context("cannot say on stdout where the server listens")
+}
+
+/// Takes the catalog's outcomes back to the reactor, after their commit.
+fn deliver(
+    completions: Arc<Completions>,
+    store: Arc<dyn BlobStore>,
+    view: Arc<ViewSignal>,
+) -> impl FnMut(Vec<Delivery<Tag>>) + Send {
+    move |deliveries| {
+        if let Some(error) = deliveries.iter().find_map(|(_, result)| fatal(result)) {
+            // Whether this batch comes back to life after a restart is open: nothing is answered, nothing unlinked.
+            return completions.fail(error.to_string());
+        }
+        let published =
+            deliveries.iter().any(|(_, result)| matches!(result, Ok(Outcome::VersionAdded { .. })));
+        completions.extend(deliveries.into_iter().map(|delivery| completion(&*store, delivery)));
+        if published {
+            view.wake();
+        }
+    }
+}
+
+fn fatal(result: &Result<Outcome, Arc<CatalogError>>) -> Option<&CatalogError> {
+    result.as_ref().err().map(|error| &**error).filter(|error| error.is_fatal())
+}
+
+fn completion(store: &dyn BlobStore, (tag, result): Delivery<Tag>) -> Completion {
+    let failure = |error: Arc<CatalogError>| Failure(error.to_string());
+    match tag {
+        Tag::Client(connection) => {
+            let added = result.map(|outcome| outcome == Outcome::ClientAdded).map_err(failure);
+            Completion { connection, done: Done::ClientAdded(added) }
+        }
+        Tag::Version(connection, upload, blob) => {
+            let result = match result {
+                Ok(Outcome::VersionAdded { version }) => Ok(version),
+                Ok(Outcome::FileExists) => Err(UploadFailure::Exists),
+                Ok(_) => Err(UploadFailure::NoClient),
+                Err(error) => Err(UploadFailure::Ours(failure(error))),
+            };
+            if let (Err(_), Some(blob)) = (&result, blob) {
+                remove_unpublished(store, blob);
+            }
+            Completion { connection, done: Done::Published(upload, result) }
+        }
+    }
+}
+
+fn conclude(end: &End) -> anyhow::Result<()> {
+    match end {
+        End::Drained => tracing::info!("stopped"),
+        End::CutOff(connections) => {
+            tracing::warn!(connections, "stopped; some connections were cut off")
+        }
+        End::Fatal(error) => {
+            bail!(
+                "{error}. Nothing that was acknowledged is lost; a restart finds out what is stored"
+            )
+        }
+    }
+    Ok(())
+}
