@@ -158,7 +158,7 @@ impl Observer for Narrator {
                 println!("  reconnected, with a new AES key after {}", millis(*elapsed));
             }
             Event::KeyReceived { elapsed, .. } => {
-                println!("  received an AES key after {}", millis(*elapsed))
+                println!("  received an AES key after {}", millis(*elapsed));
             }
             Event::FileVerified { path, verified } => {
                 let (size, checksum, time) =
@@ -169,10 +169,10 @@ impl Observer for Narrator {
                 );
             }
             Event::ChecksumWrong { path, .. } => {
-                println!("  wrong checksum, sending {} again", path.display())
+                println!("  wrong checksum, sending {} again", path.display());
             }
             Event::FileFailed { path, error, .. } => {
-                println!("  FAILED {}: {error}", path.display())
+                println!("  FAILED {}: {error}", path.display());
             }
             Event::FileStarted { .. } | Event::FileProgress { .. } | Event::Reconnecting { .. } => {
             }

@@ -169,7 +169,7 @@ fn conclude(end: &End) -> anyhow::Result<()> {
     match end {
         End::Drained => tracing::info!("stopped"),
         End::CutOff(connections) => {
-            tracing::warn!(connections, "stopped; some connections were cut off")
+            tracing::warn!(connections, "stopped; some connections were cut off");
         }
         End::Fatal(error) => {
             bail!(

@@ -492,7 +492,7 @@ impl Connection {
             Ok(upload) => self.content = Content::Chunks { upload, missing: encrypted_size },
             // Nobody can say how much would have to be read.
             Err(refusal) if sizes.is_err() || encrypted_size == 0 => {
-                self.conclude(cx, Err(refusal))
+                self.conclude(cx, Err(refusal));
             }
             Err(refusal) => {
                 self.content = Content::RefusedChunks { missing: encrypted_size, refusal }

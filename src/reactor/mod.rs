@@ -126,10 +126,10 @@ impl Reactor {
                     WAKE => {}
                     SIGNALS => signalled = true,
                     Token(token) if token < FIRST_CONNECTION => {
-                        self.listeners.note_ready(token - FIRST_LISTENER)
+                        self.listeners.note_ready(token - FIRST_LISTENER);
                     }
                     Token(token) => {
-                        self.shell.note(token - FIRST_CONNECTION, event, &mut self.host)
+                        self.shell.note(token - FIRST_CONNECTION, event, &mut self.host);
                     }
                 }
             }

@@ -146,7 +146,7 @@ impl Session {
                 self.summed(cx, client, open, result)
             }
             (State::AwaitPublish(key), Done::Published(upload, result)) => {
-                published(cx, key, upload, result)
+                published(cx, &key, upload, result)
             }
             (_, done) => unreachable!("nobody asked for {done:?}"),
         }
@@ -212,23 +212,23 @@ impl Session {
 
 fn published(
     cx: &mut Context,
-    key: FileKey,
+    key: &FileKey,
     upload: UploadId,
     result: Result<u32, UploadFailure>,
 ) -> Outcome {
     let id = key.0;
     // Another attempt at the same name may have taken the place meanwhile; it is not ours to change.
-    let ours = matches!(cx.shared.held.get_mut(&key, cx.now), Some(Held::Publishing(publishing)) if *publishing == upload);
+    let ours = matches!(cx.shared.held.get_mut(key, cx.now), Some(Held::Publishing(publishing)) if *publishing == upload);
     match result {
         Ok(_version) => {
-            if ours && let Some(held) = cx.shared.held.get_mut(&key, cx.now) {
+            if ours && let Some(held) = cx.shared.held.get_mut(key, cx.now) {
                 *held = Held::Published;
             }
             Ok(Step::Reply(Reply::Acknowledged { id }))
         }
         Err(failure) => {
             if ours {
-                cx.shared.held.remove(&key);
+                cx.shared.held.remove(key);
             }
             Err(Reason::from(failure).error())
         }

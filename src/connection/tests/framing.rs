@@ -114,7 +114,7 @@ fn nonsense_is_answered_and_hung_up_on() {
         world.send(connection, bytes, usize::MAX);
         assert_eq!(world.replies(connection, Dialect::D825), [reply]);
         assert!(world.connection(connection).ends_output());
-        world.with(connection, |machine, cx| machine.end_of_input(cx));
+        world.with(connection, super::super::Connection::end_of_input);
         assert!(!world.is_connected(connection));
     }
 }
@@ -205,7 +205,7 @@ fn a_client_that_half_closes_is_still_answered() {
         &mut wire,
     );
     world.send(peer.connection, &wire, usize::MAX);
-    world.with(peer.connection, |machine, cx| machine.end_of_input(cx));
+    world.with(peer.connection, super::super::Connection::end_of_input);
     let jobs = world.stalled.take().expect("stalled");
     for job in jobs {
         if let Some(done) = world.work(job.work) {

@@ -1,5 +1,6 @@
 //! Who is answered what: every row of the protocol that a session decides.
 
+use std::slice::from_ref;
 use std::time::Duration;
 
 use coffer_protocol::reply::Reply;
@@ -21,11 +22,11 @@ fn a_d825_session_stores_a_file() {
     let checksum = encoded(&peer.key, peer.id, FILE, &content).1;
     let received =
         Reply::FileReceived { id: peer.id, encrypted_size: 5008, file: FILE.to_vec(), checksum };
-    assert_eq!(world.send_file(&peer, FILE, &content), [received.clone()]);
+    assert_eq!(world.send_file(&peer, FILE, &content), from_ref(&received));
     assert_eq!(world.versions(peer.id, FILE), 0, "not before the client agrees");
     assert_eq!(
         world.judge(&peer, Verdict::Right, FILE),
-        [received.clone()],
+        from_ref(&received),
         "1603 is the answer to 900"
     );
     assert_eq!(world.files[&(peer.id, FILE.to_vec())], [content]);
@@ -133,7 +134,7 @@ fn a_d825_registration_without_a_key_frees_its_name_with_its_connection() {
     let request = Request::Register { name: b"Bob" };
     world.ask(connection, Dialect::D825, ClientId::NONE, request);
     assert_eq!(world.ask_1100(ClientId::NONE, request), Reply::RegistrationRefused, "reserved");
-    world.with(connection, |machine, cx| machine.end_of_input(cx));
+    world.with(connection, super::super::Connection::end_of_input);
     assert!(matches!(world.ask_1100(ClientId::NONE, request), Reply::Registered { .. }));
 }
 

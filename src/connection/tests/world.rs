@@ -176,7 +176,7 @@ impl World {
     pub(super) fn ask_1100(&mut self, client: ClientId, request: Request) -> Reply {
         let id = self.connect();
         let mut replies = self.ask(id, Dialect::D1100, client, request);
-        self.with(id, |connection, cx| connection.end_of_input(cx));
+        self.with(id, Connection::end_of_input);
         assert!(!self.is_connected(id), "one request a connection");
         replies.pop().expect("an answer")
     }
@@ -187,7 +187,7 @@ impl World {
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
             if self.connection(id).deadline().is_some_and(|deadline| deadline <= self.now) {
-                self.with(id, |connection, cx| connection.expire(cx));
+                self.with(id, Connection::expire);
             }
         }
         for upload in self.shared.expire(self.now) {
@@ -323,7 +323,7 @@ impl World {
         let connection = self.connect();
         self.send(connection, &encoded(key, id, file, content).0, usize::MAX);
         let mut replies = self.replies(connection, Dialect::D1100);
-        self.with(connection, |machine, cx| machine.end_of_input(cx));
+        self.with(connection, Connection::end_of_input);
         replies.pop().expect("an answer")
     }
 
