@@ -6,6 +6,7 @@
 
 pub mod buffer;
 pub mod catalog;
+pub mod commands;
 pub mod connection;
 pub mod freeing;
 pub mod job;
