@@ -17,14 +17,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::DATA_DIR;
 use crate::catalog::{CatalogError, Client, Reader, Retention};
 use crate::freeing::FreeError;
 use crate::storage::{DataDir, DataDirError};
 
-/// The data folder that is used when nobody names one.
-pub const DEFAULT_DATA_DIR: &str = "coffer-data";
-
-/// Which data folder a command is for.
+/// Which data folder a command is for. Without the flag it is [`DATA_DIR`]; whoever knows better (a configuration
+/// file) fills it in.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FolderArgs {
     /// The server's data folder [default: coffer-data]
@@ -34,7 +33,7 @@ pub struct FolderArgs {
 
 impl FolderArgs {
     fn open(&self) -> Result<DataDir, CommandError> {
-        Ok(DataDir::existing(self.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR)))?)
+        Ok(DataDir::existing(self.data.as_deref().unwrap_or(Path::new(DATA_DIR)))?)
     }
 }
 

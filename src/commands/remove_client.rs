@@ -41,13 +41,9 @@ fn confirm(name: &str) -> Result<bool, CommandError> {
         return Ok(false);
     }
     let mut answer = String::new();
-    let ask = || -> io::Result<()> {
-        eprint!("Remove client {name} and all its files for good? [yes/no] ");
-        io::stderr().flush()?;
-        stdin.lock().read_line(&mut answer).map(drop)
-    };
-    let mut ask = ask;
-    ask().map_err(CommandError::Output)?;
+    eprint!("Remove client {name} and all its files for good? [yes/no] ");
+    let asked = io::stderr().flush().and_then(|()| stdin.lock().read_line(&mut answer));
+    asked.map_err(CommandError::Output)?;
     Ok(answer.trim() == "yes")
 }
 
