@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::{
+    CommandError, FolderArgs, cat, clients, export_catalog, list, prune, remove_client, reset_key,
+};
 use crate::config::{self, Config, LogFormat, Settings};
 use crate::{demo, log, recovery, server};
 
@@ -32,6 +35,13 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Print the settings that are in force, and where each comes from
     Config(ServeArgs),
+    List(list::Args),
+    Cat(cat::Args),
+    Clients(clients::Args),
+    ResetKey(reset_key::Args),
+    RemoveClient(remove_client::Args),
+    Prune(prune::Args),
+    ExportCatalog(export_catalog::Args),
 }
 
 #[derive(Args, Debug, Clone, Default)]
@@ -59,13 +69,49 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(args)) => serve(args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Config(args)) => print_config(args),
+        Some(operator) => operate(operator),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cofferd: {error:#}");
-            ExitCode::from(FAILED)
+            ExitCode::from(error.downcast_ref().map_or(FAILED, CommandError::exit_code))
         }
+    }
+}
+
+/// The commands that work on a data folder: without `--data` the one that the configuration file names.
+fn operate(mut command: Command) -> anyhow::Result<()> {
+    if let Some(folder) = command.folder()
+        && folder.data.is_none()
+    {
+        folder.data = config::read_file(None)?.data;
+    }
+    match &command {
+        Command::List(args) => list::run(args)?,
+        Command::Cat(args) => cat::run(args)?,
+        Command::Clients(args) => clients::run(args)?,
+        Command::ResetKey(args) => reset_key::run(args)?,
+        Command::RemoveClient(args) => remove_client::run(args)?,
+        Command::Prune(args) => prune::run(args)?,
+        Command::ExportCatalog(args) => export_catalog::run(args)?,
+        Command::Serve(_) | Command::Demo(_) | Command::Config(_) => unreachable!("taken before"),
+    }
+    Ok(())
+}
+
+impl Command {
+    fn folder(&mut self) -> Option<&mut FolderArgs> {
+        Some(match self {
+            Self::List(args) => &mut args.folder,
+            Self::Cat(args) => &mut args.folder,
+            Self::Clients(args) => &mut args.folder,
+            Self::ResetKey(args) => &mut args.folder,
+            Self::RemoveClient(args) => &mut args.folder,
+            Self::Prune(args) => &mut args.folder,
+            Self::ExportCatalog(args) => &mut args.folder,
+            Self::Serve(_) | Self::Demo(_) | Self::Config(_) => return None,
+        })
     }
 }
 

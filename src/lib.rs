@@ -8,6 +8,7 @@
 pub mod buffer;
 pub mod catalog;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod demo;

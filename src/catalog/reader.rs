@@ -33,6 +33,8 @@ pub struct Stored {
     pub version: u32,
     /// Bytes of its content.
     pub size: u64,
+    /// POSIX checksum of its content.
+    pub cksum: u32,
     /// Its content, or where that is.
     pub content: Content,
 }
@@ -93,7 +95,7 @@ impl Reader {
         name: &[u8],
         version: Option<u32>,
     ) -> Result<Option<Stored>, CatalogError> {
-        let sql = "SELECT version, size, blob, content FROM clients
+        let sql = "SELECT version, size, cksum, blob, content FROM clients
                    CROSS JOIN files USING (client) CROSS JOIN versions USING (file)
                    WHERE clients.id = ?1 AND files.name = ?2 AND version = ifnull(?3, newest)";
         let found = self.connection.prepare_cached(sql).and_then(|mut query| {
@@ -108,9 +110,14 @@ fn client(row: &Row<'_>) -> SqlResult<Client> {
 }
 
 fn stored(row: &Row<'_>) -> SqlResult<Stored> {
-    let content = match row.get::<_, Option<i64>>(2)? {
+    let content = match row.get::<_, Option<i64>>(3)? {
         Some(blob) => Content::Blob(BlobId::from_row(blob)),
-        None => Content::Inline(row.get(3)?),
+        None => Content::Inline(row.get(4)?),
     };
-    Ok(Stored { version: row.get(0)?, size: row.get::<_, i64>(1)?.cast_unsigned(), content })
+    Ok(Stored {
+        version: row.get(0)?,
+        size: row.get::<_, i64>(1)?.cast_unsigned(),
+        cksum: row.get(2)?,
+        content,
+    })
 }

@@ -12,8 +12,8 @@ pub const COMPONENT_BYTES_MAX: usize = 255;
 /// Bytes that [`numbered`] may add: `~` and a 64-bit number.
 const NUMBER_BYTES: usize = 21;
 
-/// Bytes of a proposed component before `_` is put in front of a device's name.
-const PROPOSED_BYTES: usize = COMPONENT_BYTES_MAX - NUMBER_BYTES - 1;
+/// Bytes of a proposed component at most.
+const PROPOSED_BYTES: usize = COMPONENT_BYTES_MAX - NUMBER_BYTES;
 
 /// A longer ending is not taken for the kind of a file.
 const EXTENSION_BYTES_MAX: usize = 16;
@@ -81,9 +81,10 @@ fn safe_component(part: &[u8]) -> String {
             _ => safe.push(last),
         }
     }
-    shorten(&mut safe);
-    if is_device(&safe) {
-        safe.insert(0, '_');
+    avoid_device(&mut safe);
+    if shorten(&mut safe) {
+        // `CON` and many spaces may be all that is left.
+        avoid_device(&mut safe);
     }
     if safe.is_empty() { UNNAMED.to_owned() } else { safe }
 }
@@ -102,14 +103,15 @@ fn push_percent(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Cuts the stem of a component that is too long; its extension stays.
-fn shorten(component: &mut String) {
+/// Cuts the stem of a component that is too long; its extension stays. False if it was short enough.
+fn shorten(component: &mut String) -> bool {
     if component.len() <= PROPOSED_BYTES {
-        return;
+        return false;
     }
     let (stem, extension) = split_extension(component);
     let stem = &stem[..stem.floor_char_boundary(PROPOSED_BYTES - extension.len())];
     *component = format!("{}{extension}", stem.trim_end_matches(['.', ' ']));
+    true
 }
 
 /// The stem, and the extension with its dot. A name that begins with its only dot has no extension.
@@ -119,6 +121,13 @@ fn split_extension(component: &str) -> (&str, &str) {
             component.split_at(dot)
         }
         _ => (component, ""),
+    }
+}
+
+/// Puts `_` in front of the name of a device.
+fn avoid_device(component: &mut String) {
+    if is_device(component) {
+        component.insert(0, '_');
     }
 }
 
@@ -190,10 +199,12 @@ mod tests {
     #[test]
     fn long_components_are_cut_and_keep_their_extension() {
         let long = path(format!("{}.txt", "ä".repeat(125)));
-        assert_eq!(long, format!("{}.txt", "ä".repeat(114)));
+        assert_eq!(long, format!("{}.txt", "ä".repeat(115)));
         let escaped = path([0xff; 254]);
         assert_eq!(escaped.len(), PROPOSED_BYTES);
         assert_eq!(path([&b" ".repeat(240)[..], b"?????"].concat()), "unnamed");
+        assert_eq!(path(format!("CON{}x", " ".repeat(240))), "_CON");
+        assert_eq!(path([&b"CON."[..], &[0x7f; 250]].concat()).len(), PROPOSED_BYTES);
     }
 
     #[test]
