@@ -74,6 +74,16 @@ fn it_reconnects_with_the_key_it_keeps() {
     assert_ne!(me_info[21..], [0; 16], "the session key");
 }
 
+/// Ids on which the real client stumbles: a zero cuts them short, a line's end breaks its me.info.
+#[test]
+fn ids_with_any_bytes_survive_a_reconnection() {
+    let id = [0, 0x0a, 0x16, 0, 5, 6, 0x47, 8, 0x89, 0, 0x0d, 0x0a, 13, 14, 0, 0];
+    let (server, mut client) = start(Options1100 { ids: vec![id], ..Options1100::polite() });
+    client.put_one("a.txt", b"one").expect("stored");
+    client.put_one("b.txt", b"two").expect("stored");
+    assert_eq!(server.codes(), [1100, 1101, 1103, 1104, 1102, 1103, 1104]);
+}
+
 /// 2106: register as a new client.
 #[test]
 fn an_unknown_client_registers_anew() {
