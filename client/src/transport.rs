@@ -125,3 +125,42 @@ fn stalled(error: io::Error, patience: Duration) -> io::Error {
     }
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn listener() -> (TcpListener, Server) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        (listener, address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn silence_is_not_waited_for_longer_than_told() {
+        let (listener, server) = listener();
+        let mut connection = Connection::open(&server, Duration::ZERO).expect("connected");
+        let (mut peer, _) = listener.accept().expect("accepted");
+        assert!(matches!(connection.receive_now(), Ok(None)));
+        let error = connection.receive(Duration::from_millis(20)).expect_err("silence");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains("silent"), "{error}");
+        peer.write_all(b"late").expect("sent");
+        assert_eq!(connection.receive(STALL_MAX).expect("bytes"), b"late");
+        drop(peer);
+        assert_eq!(connection.receive(STALL_MAX).expect("the end"), b"");
+    }
+
+    #[test]
+    fn a_refused_connect_is_tried_again_for_as_long_as_told() {
+        let (listener, server) = listener();
+        drop(listener);
+        for (retry, least) in [(0, 0), (200, 100)] {
+            let error = Connection::open(&server, Duration::from_millis(retry)).err();
+            let Some(Error::Connect { tried, source, .. }) = error else { panic!("{error:?}") };
+            assert_eq!(source.kind(), ErrorKind::ConnectionRefused);
+            assert!((least..=retry + 50).contains(&(tried.as_millis() as u64)), "{tried:?}");
+        }
+    }
+}

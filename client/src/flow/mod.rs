@@ -11,14 +11,14 @@ mod state;
 mod tests;
 #[cfg(test)]
 mod tests_failure;
-
-use std::collections::VecDeque;
+mod wire;
 
 use coffer_protocol::{ClientId, Dialect};
 
 pub use failure::{Failure, Step};
 use inbox::Inbox;
-use state::{Answer, Job, State, Task, Wire};
+use state::{Answer, Job, State, Task};
+use wire::Wire;
 
 /// How often the content of one file is sent before the client gives up, as the protocol says.
 pub const TRIES_MAX: u8 = 3;
@@ -263,62 +263,5 @@ impl Session {
     fn step(&mut self, transition: impl FnOnce(State, &mut Wire) -> State) {
         let state = std::mem::replace(&mut self.state, State::Idle);
         self.state = transition(state, &mut self.wire);
-    }
-}
-
-/// What the session wants done, in order. Whatever needs a connection waits for one.
-#[derive(Default)]
-struct Outbox {
-    link: Link,
-    queue: VecDeque<Output>,
-}
-
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    #[default]
-    Closed,
-    Connecting,
-    Open,
-}
-
-impl Outbox {
-    fn push(&mut self, output: Output) {
-        self.queue.push_back(output);
-    }
-
-    fn poll(&mut self) -> Option<Output> {
-        loop {
-            match (self.queue.front()?, self.link) {
-                (Output::Send(_) | Output::Content { .. }, Link::Closed) => {
-                    self.link = Link::Connecting;
-                    return Some(Output::Connect);
-                }
-                (Output::Send(_) | Output::Content { .. }, Link::Connecting) => return None,
-                (Output::Close, Link::Closed) => drop(self.queue.pop_front()),
-                (Output::Close, _) => {
-                    self.link = Link::Closed;
-                    return self.queue.pop_front();
-                }
-                _ => return self.queue.pop_front(),
-            }
-        }
-    }
-
-    /// Whether the connection stands and the session still wants it.
-    fn is_connected(&self) -> bool {
-        self.link == Link::Open && !self.queue.contains(&Output::Close)
-    }
-
-    /// Whether there is no connection, or the session is through with it.
-    fn is_closed(&self) -> bool {
-        self.link != Link::Connecting && !self.is_connected()
-    }
-
-    /// The connection is gone, and with it what was to be sent over it.
-    fn lost(&mut self) {
-        self.link = Link::Closed;
-        self.queue.retain(|output| {
-            !matches!(output, Output::Send(_) | Output::Content { .. } | Output::Close)
-        });
     }
 }

@@ -1,10 +1,11 @@
 //! The states of a [`Session`](super::Session) and what leads from one to the next.
 
 use coffer_protocol::reply::{Reply, ReplyError};
-use coffer_protocol::request::{Request, Verdict};
+use coffer_protocol::request::Verdict;
 use coffer_protocol::{ClientId, Dialect};
 
-use super::{Failure, Link, Outbox, Output, Step, TRIES_MAX, Upload};
+use super::wire::Wire;
+use super::{Failure, Output, Step, TRIES_MAX, Upload};
 
 /// What a request came to.
 pub(super) enum Answer {
@@ -25,9 +26,9 @@ pub(super) enum Task {
 pub(super) struct Job {
     upload: Upload,
     /// Sendings begun.
-    attempts: u8,
+    pub(super) attempts: u8,
     /// The sending in hand goes over a connection that carried one before.
-    over_used_connection: bool,
+    pub(super) over_used_connection: bool,
 }
 
 impl Job {
@@ -35,7 +36,7 @@ impl Job {
         Self { upload, attempts: 0, over_used_connection: false }
     }
 
-    fn step(&self) -> Step {
+    pub(super) fn step(&self) -> Step {
         if self.attempts > 1 { Step::SendingAgain } else { Step::Sending }
     }
 }
@@ -97,7 +98,7 @@ impl State {
 
 /// 825 / 1100 is sent.
 pub(super) struct ExpectRegistered {
-    task: Task,
+    pub(super) task: Task,
 }
 
 impl ExpectRegistered {
@@ -112,7 +113,7 @@ impl ExpectRegistered {
 
 /// 827 / 1102 is sent.
 pub(super) struct ExpectReconnected {
-    task: Task,
+    pub(super) task: Task,
 }
 
 impl ExpectReconnected {
@@ -135,7 +136,7 @@ impl ExpectReconnected {
 
 /// 826 / 1101 is sent.
 pub(super) struct ExpectKey {
-    task: Task,
+    pub(super) task: Task,
 }
 
 impl ExpectKey {
@@ -151,12 +152,12 @@ impl ExpectKey {
 
 /// The shell opens the session key.
 pub(super) struct AwaitSessionKey {
-    task: Task,
+    pub(super) task: Task,
 }
 
 /// The shell streams the content.
 pub(super) struct AwaitContent {
-    job: Job,
+    pub(super) job: Job,
 }
 
 impl AwaitContent {
@@ -167,7 +168,7 @@ impl AwaitContent {
 
 /// All content is sent.
 pub(super) struct ExpectChecksum {
-    job: Job,
+    pub(super) job: Job,
     checksum: u32,
 }
 
@@ -215,7 +216,7 @@ impl ExpectChecksum {
 
 /// 900 / 1104 is sent.
 pub(super) struct ExpectAcknowledgement {
-    job: Job,
+    pub(super) job: Job,
 }
 
 impl ExpectAcknowledgement {
@@ -241,169 +242,10 @@ impl ExpectAcknowledgement {
 
 /// d1100: 1105 is sent. Whatever is answered, the content follows once more.
 pub(super) struct ExpectLeave {
-    job: Job,
+    pub(super) job: Job,
 }
 
 /// 902 / 1106 is sent. Whatever is answered, the upload failed.
 pub(super) struct ExpectFarewell {
     mismatch: Failure,
-}
-
-/// What the states act on: who we are, and what the shell is asked to do.
-pub(super) struct Wire {
-    pub(super) dialect: Dialect,
-    pub(super) id: Option<ClientId>,
-    name: Vec<u8>,
-    public_key: Vec<u8>,
-    /// A session key is agreed on. d825's ends with its connection.
-    keyed: bool,
-    /// The connection carried content.
-    used: bool,
-    outbox: Outbox,
-}
-
-impl Wire {
-    pub(super) fn new(
-        dialect: Dialect,
-        name: &str,
-        public_key: Vec<u8>,
-        id: Option<ClientId>,
-    ) -> Self {
-        Self {
-            dialect,
-            id,
-            name: name.as_bytes().to_vec(),
-            public_key,
-            keyed: false,
-            used: false,
-            outbox: Outbox::default(),
-        }
-    }
-
-    pub(super) fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.poll()
-    }
-
-    pub(super) fn begin(&mut self, task: Task) -> State {
-        match task {
-            Task::Upload(job) if self.keyed => self.stream(job),
-            task => self.identify(task),
-        }
-    }
-
-    pub(super) fn is_connected(&self) -> bool {
-        self.outbox.is_connected()
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.outbox.is_closed()
-    }
-
-    pub(super) fn connected(&mut self) {
-        if self.outbox.link == Link::Connecting {
-            self.outbox.link = Link::Open;
-            self.used = false;
-        }
-    }
-
-    pub(super) fn close(&mut self) {
-        self.outbox.push(Output::Close);
-    }
-
-    pub(super) fn lost(&mut self) {
-        self.outbox.lost();
-        if self.dialect == Dialect::D825 {
-            self.keyed = false;
-        }
-    }
-
-    /// Ends what is in hand. What the server thinks of the session now is unknown, so the next upload begins with a
-    /// new connection and a new key.
-    pub(super) fn fail(&mut self, failure: Failure) -> State {
-        self.drop_session();
-        self.outbox.push(Output::Failed(failure));
-        State::Idle
-    }
-
-    fn fail_on(&mut self, step: Step, answer: Answer) -> State {
-        self.fail(match answer {
-            Answer::Lost => Failure::Lost(step),
-            Answer::Garbage(error) => Failure::Garbage { step, error },
-            Answer::MalformedAck(id) => {
-                let code = Reply::Acknowledged { id }.code(self.dialect);
-                Failure::Unexpected { step, code }
-            }
-            Answer::Reply(Reply::Error) => Failure::Refused(step),
-            Answer::Reply(reply) => Failure::Unexpected { step, code: reply.code(self.dialect) },
-        })
-    }
-
-    /// A d825 server may close between two sendings: the classic one does after every verdict. That is no reason to
-    /// fail the next sending, once.
-    fn sending_failed(&mut self, mut job: Job, answer: Answer) -> State {
-        if self.dialect == Dialect::D825
-            && job.over_used_connection
-            && matches!(answer, Answer::Lost)
-        {
-            job.attempts -= 1;
-            self.outbox.push(Output::Reconnecting);
-            return self.identify(Task::Upload(job));
-        }
-        self.fail_on(job.step(), answer)
-    }
-
-    /// Drops what is in hand, unsent requests included.
-    pub(super) fn abandon(&mut self) -> State {
-        self.outbox.queue.clear();
-        self.drop_session()
-    }
-
-    fn drop_session(&mut self) -> State {
-        self.keyed = false;
-        self.close();
-        State::Idle
-    }
-
-    fn identify(&mut self, task: Task) -> State {
-        if self.id.is_some() {
-            self.outbox.push(self.request(&Request::Reconnect { name: &self.name }));
-            State::ExpectReconnected(ExpectReconnected { task })
-        } else {
-            self.outbox.push(self.request(&Request::Register { name: &self.name }));
-            State::ExpectRegistered(ExpectRegistered { task })
-        }
-    }
-
-    fn send_key(&mut self, id: ClientId, task: Task) -> State {
-        self.id = Some(id);
-        self.outbox.push(Output::SaveId(id));
-        let request = Request::PublicKey { name: &self.name, key: &self.public_key };
-        self.outbox.push(self.request(&request));
-        State::ExpectKey(ExpectKey { task })
-    }
-
-    fn unwrap_key(&mut self, step: Step, id: ClientId, wrapped: Vec<u8>, task: Task) -> State {
-        if self.id != Some(id) {
-            return self.fail(Failure::Foreign { step, what: "client id" });
-        }
-        self.outbox.push(Output::Unwrap { wrapped });
-        State::AwaitSessionKey(AwaitSessionKey { task })
-    }
-
-    fn stream(&mut self, mut job: Job) -> State {
-        job.attempts += 1;
-        job.over_used_connection = std::mem::replace(&mut self.used, true);
-        self.outbox.push(Output::Content { attempt: job.attempts });
-        State::AwaitContent(AwaitContent { job })
-    }
-
-    fn tell(&mut self, verdict: Verdict, file: &[u8]) {
-        self.outbox.push(self.request(&Request::Verdict { verdict, file }));
-    }
-
-    fn request(&self, request: &Request<'_>) -> Output {
-        let mut bytes = Vec::new();
-        request.push(self.dialect, self.id.unwrap_or(ClientId::NONE), &mut bytes);
-        Output::Send(bytes)
-    }
 }
