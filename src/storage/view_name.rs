@@ -110,7 +110,8 @@ fn shorten(component: &mut String) -> bool {
     }
     let (stem, extension) = split_extension(component);
     let stem = &stem[..stem.floor_char_boundary(PROPOSED_BYTES - extension.len())];
-    *component = format!("{}{extension}", stem.trim_end_matches(['.', ' ']));
+    let stem = stem.trim_end_matches(['.', ' ']);
+    *component = format!("{}{extension}", if stem.is_empty() { UNNAMED } else { stem });
     true
 }
 
@@ -215,6 +216,7 @@ mod tests {
         assert_eq!(propose_folder("."), "%2E");
         assert_eq!(propose_folder(r"C:\Bob"), "C%3A%5CBob");
         assert_eq!(propose_folder("nul"), "_nul");
+        assert_eq!(propose_folder(&format!(" {}.staging", ".".repeat(240))), "unnamed.staging");
     }
 
     #[test]
