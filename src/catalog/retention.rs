@@ -4,6 +4,7 @@
 //! Every step is a transaction of a bounded number of rows, so that uploads hardly wait. Contents that lose their last
 //! row become doomed in the same transaction; unlinking them is not done here.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{
@@ -97,7 +98,7 @@ impl Retention {
     /// # Errors
     /// If the catalog cannot be written; the step then did nothing.
     pub fn drop_versions(&mut self, client: &RetiredClient) -> Result<LetGo, CatalogError> {
-        let sql = "SELECT row, size, blob FROM files CROSS JOIN versions USING (file) WHERE client = ?1 LIMIT ?2";
+        let sql = "SELECT row, file, size, blob FROM files CROSS JOIN versions USING (file) WHERE client = ?1 LIMIT ?2";
         let victims = self.victims(sql, params![client.client, CATALOG_PAGE_ROWS as i64])?;
         self.drop_rows(&victims)
     }
@@ -109,7 +110,6 @@ impl Retention {
     pub fn forget_client(&mut self, client: &RetiredClient) -> Result<(), CatalogError> {
         for sql in [
             "DELETE FROM view_nodes WHERE (client, key) IN (SELECT client, key FROM view_nodes WHERE client = ?1 LIMIT ?2)",
-            "DELETE FROM files WHERE file IN (SELECT file FROM files WHERE client = ?1 LIMIT ?2)",
             "DELETE FROM clients WHERE client = ?1 AND ?2",
         ] {
             let step = |catalog: &Transaction<'_>| {
@@ -130,7 +130,7 @@ impl Retention {
         keep: u32,
         after: i64,
     ) -> Result<(LetGo, Option<i64>), CatalogError> {
-        let sql = "SELECT row, size, blob FROM versions CROSS JOIN files USING (file)
+        let sql = "SELECT row, file, size, blob FROM versions CROSS JOIN files USING (file)
                    WHERE row > ?1 AND version <= newest - ?2 ORDER BY row LIMIT ?3";
         let victims = self.victims(sql, params![after, keep.max(1), CATALOG_PAGE_ROWS as i64])?;
         Ok((self.drop_rows(&victims)?, victims.last().map(|victim| victim.row)))
@@ -181,7 +181,7 @@ impl Retention {
         params: impl rusqlite::Params,
     ) -> Result<Vec<Victim>, CatalogError> {
         let read = |row: &rusqlite::Row<'_>| {
-            Ok(Victim { row: row.get(0)?, size: row.get(1)?, blob: row.get(2)? })
+            Ok(Victim { row: row.get(0)?, file: row.get(1)?, size: row.get(2)?, blob: row.get(3)? })
         };
         let query = |sql| -> SqlResult<Vec<Victim>> {
             self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
@@ -189,7 +189,7 @@ impl Retention {
         query(sql).map_err(CatalogError::while_doing("looking for versions to remove"))
     }
 
-    /// Deletes the rows and dooms their contents.
+    /// Deletes the rows, dooms their contents, and deletes the files that lost their last version.
     fn drop_rows(&mut self, victims: &[Victim]) -> Result<LetGo, CatalogError> {
         self.in_transaction("removing versions", |catalog| {
             let mut delete = catalog.prepare_cached("DELETE FROM versions WHERE row = ?1")?;
@@ -204,6 +204,11 @@ impl Retention {
                 }
                 gone.versions += 1;
                 gone.bytes += victim.size.cast_unsigned();
+            }
+            let sql = "DELETE FROM files WHERE file = ?1 AND NOT EXISTS (SELECT 1 FROM versions WHERE file = ?1)";
+            let mut delete_empty = catalog.prepare_cached(sql)?;
+            for file in victims.iter().map(|victim| victim.file).collect::<BTreeSet<_>>() {
+                delete_empty.execute([file])?;
             }
             Ok(gone)
         })
@@ -228,6 +233,7 @@ impl Retention {
 /// A version that is to go.
 struct Victim {
     row: i64,
+    file: i64,
     size: i64,
     blob: Option<i64>,
 }
