@@ -142,7 +142,7 @@ fn open_writable(path: &Path) -> Result<Connection, CatalogError> {
 }
 
 /// Copies the write-ahead log back into the database and empties it.
-fn checkpoint(connection: &Connection) -> Result<(), CatalogError> {
+pub(super) fn checkpoint(connection: &Connection) -> Result<(), CatalogError> {
     let failed = CatalogError::while_doing("copying back its log");
     let busy = connection
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))

@@ -312,6 +312,8 @@ fn every_change_is_delivered_once_in_order_after_its_commit() {
     let batches: Vec<Vec<u32>> = told.iter().collect();
     assert!(batches.len() >= 8, "no batch is larger than its bound");
     assert!(batches.into_iter().flatten().eq(0..2000));
+    let log = std::fs::metadata(catalog.path.with_extension("db-wal")).map_or(0, |log| log.len());
+    assert_eq!(log, 0, "the database is whole without its log");
 }
 
 #[test]

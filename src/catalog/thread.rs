@@ -31,6 +31,7 @@ pub fn spawn<T: Send + 'static>(
                 deliver(commit(&mut writer, batch));
             }
         }
+        writer.close();
     })
 }
 

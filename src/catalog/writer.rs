@@ -6,7 +6,7 @@ use coffer_protocol::ClientId;
 use rusqlite::{Connection, OptionalExtension, Result as SqlResult, params};
 
 use super::paths::Numbers;
-use super::schema::open_for_server;
+use super::schema::{checkpoint, open_for_server};
 use super::{CatalogError, Change, Content, Outcome};
 use crate::storage::START_MAX;
 
@@ -53,6 +53,16 @@ impl Writer {
         }
         self.failed |= result.as_ref().is_err_and(CatalogError::is_fatal);
         result
+    }
+
+    /// Ends writing. The write-ahead log is copied back, so that the database file is whole without it; if that cannot
+    /// be done now, the next start does it.
+    pub fn close(self) {
+        if !self.failed
+            && let Err(error) = checkpoint(&self.connection)
+        {
+            tracing::warn!(%error, "the catalog's log stays for the next start");
+        }
     }
 
     fn begin(&self) -> Result<(), CatalogError> {
