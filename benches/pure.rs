@@ -14,12 +14,19 @@ use cofferd::buffer::Pool;
 use cofferd::connection::{Connection, Surroundings};
 use cofferd::job::{ConnectionId, Done, Job, KnownClient, Lookup, Work, WrappedKey};
 use cofferd::moment::Moment;
-use cofferd::session::{Context, Existing, Shared};
+use cofferd::session::{Context, Existing, Quotas, Shared};
 use cofferd::storage::view_name;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const PIECE: usize = 256 << 10;
 const ID: ClientId = ClientId([7; 16]);
+
+const UNLIMITED: Quotas = Quotas {
+    connections_per_address: usize::MAX,
+    registrations_per_minute: None,
+    uploads: usize::MAX,
+    open_files: usize::MAX,
+};
 
 fn key(dialect: Dialect) -> SessionKey {
     SessionKey::from_bytes(dialect, &vec![9; dialect.key_len()]).expect("the dialect's length")
@@ -126,7 +133,7 @@ impl World {
     fn new() -> Self {
         let key = Arc::new(key(Dialect::D825));
         let connection = Connection::new(([127, 0, 0, 1], 1).into(), Moment(0));
-        let shared = Shared::new(Existing::Dialect);
+        let shared = Shared::new(Existing::Dialect, UNLIMITED);
         let mut world = Self { connection, shared, pool: Pool::default(), jobs: Vec::new(), key };
         let mut bytes = Vec::new();
         Request::Reconnect { name: b"Bob" }.push(Dialect::D825, ID, &mut bytes);

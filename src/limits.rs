@@ -9,6 +9,22 @@ use coffer_protocol::request::FILE_PACKET;
 /// Connections at the same time, unless the operator says otherwise. Each costs a few hundred bytes while idle.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
+/// Connections that have not said yet who they are. Beyond that the one that has been silent for longest goes.
+pub const STRANGERS_MAX: usize = 8_192;
+
+/// Registrations from one address in a [`WINDOW`], unless the operator says otherwise; other machines than this one do
+/// not come with more.
+pub const REGISTRATIONS_PER_MINUTE: u32 = 600;
+
+/// The time in which registrations are counted.
+pub const WINDOW: Duration = Duration::from_secs(60);
+
+/// Addresses whose registrations are counted; beyond that the oldest count is forgotten.
+pub const ADDRESSES_MAX: usize = 65_536;
+
+/// Uploads whose content is arriving at the same time, up to [`COLLECTED_BYTES_MAX`] of memory each.
+pub const UPLOADS_MAX: usize = 16_384;
+
 /// At a limit the listener stops; it goes on when the number is back at this share of it, in percent, so that it does
 /// not flap.
 pub const REOPEN_PERCENT: usize = 90;
@@ -21,6 +37,9 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// Connections accepted in one turn of the loop, so that a storm of them does not hold up who is connected.
 pub const ACCEPTS_PER_TICK: usize = 64;
+
+/// One of this many file descriptors at least is kept for large uploads; the rest may become connections.
+pub const OPEN_UPLOADS_SHARE: usize = 16;
 
 /// How long accepting rests after the process ran out of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -13,10 +13,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::catalog::{self, CatalogError, Delivery, Outcome, Reader};
 use crate::config::Config;
 use crate::job::{Completion, Done, Failure, UploadFailure};
-use crate::limits::{CATALOG_QUEUE_MAX, LISTEN_BACKLOG, RESERVED_FILES};
+use crate::limits::{CATALOG_QUEUE_MAX, LISTEN_BACKLOG, OPEN_UPLOADS_SHARE, RESERVED_FILES};
 use crate::queue::Queue;
 use crate::reactor::{Completions, End, LISTENERS_MAX, Reactor};
 use crate::recovery::{self, Opened};
+use crate::session::{Quotas, Shared};
 use crate::storage::BlobStore;
 use crate::view::{View, ViewSignal};
 use crate::worker::{Tag, Tools, Workers, remove_unpublished};
@@ -30,13 +31,14 @@ pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> 
         tracing::warn!("{warning}");
     }
     let signals = Signals::new([SIGTERM, SIGINT]).context("cannot watch for signals")?;
-    let connections_max = admit(config.max_connections.value)?;
+    let (connections_max, quotas) = admit(config)?;
     let Opened { dir, lock, writer, store, report } = recovery::open(&config.data.value, options)?;
     tracing::info!(data = %config.data.value.display(), "{report}");
     let sockets = bind(&config.listen.value)?;
     let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let mut reactor = Reactor::new(sockets, signals, config.existing.value, connections_max)
-        .context("cannot start the event loop")?;
+    let mut reactor =
+        Reactor::new(sockets, signals, Shared::new(config.existing.value, quotas), connections_max)
+            .context("cannot start the event loop")?;
 
     let store: Arc<dyn BlobStore> = Arc::new(store);
     let queue = Arc::new(Queue::new(CATALOG_QUEUE_MAX));
@@ -65,26 +67,40 @@ pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> 
     conclude(&end)
 }
 
-/// How many connections the limit on open files leaves room for. The soft limit is raised as far as it goes.
-fn admit(wanted: u32) -> anyhow::Result<usize> {
+/// How many connections, and how many uploads with an open file, the limit on open files leaves room for. The soft
+/// limit is raised as far as it goes.
+fn admit(config: &Config) -> anyhow::Result<(usize, Quotas)> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if setrlimit(Resource::Nofile, raised).is_err() {
         tracing::warn!("cannot raise the limit on open files");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = files.saturating_sub(RESERVED_FILES).min(u64::from(wanted)) as usize;
-    if room == 0 {
+    let room = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+    let wanted = config.max_connections.value as usize;
+    let connections = wanted.min(room - room / OPEN_UPLOADS_SHARE);
+    if connections == 0 {
         bail!(
             "the limit of {files} open files leaves no room for connections: raise it (ulimit -n)"
         );
     }
-    if room < wanted as usize {
-        tracing::warn!(files, "the limit on open files allows {room} connections, not {wanted}");
-    } else {
-        tracing::debug!(files, connections = room, "open files");
+    if connections < wanted {
+        tracing::warn!(
+            "the limit of {files} open files allows {connections} connections, not {wanted}"
+        );
     }
-    Ok(room)
+    let open_files = room - connections;
+    tracing::debug!(files, connections, open_files, "open files");
+    let quotas = Quotas {
+        connections_per_address: config
+            .max_connections_per_address
+            .value
+            .map_or(usize::MAX, |max| max as usize),
+        registrations_per_minute: config.max_registrations_per_minute.value,
+        uploads: config.max_uploads.value as usize,
+        open_files,
+    };
+    Ok((connections, quotas))
 }
 
 fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {

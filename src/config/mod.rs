@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::limits::CONNECTIONS_MAX;
+use crate::limits::{CONNECTIONS_MAX, UPLOADS_MAX};
 use crate::session::Existing;
 
 /// The file that is read when no other is named.
@@ -49,6 +49,15 @@ pub struct Settings {
     /// Connections at the same time; more wait [default: 16384, or what the limit on open files allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
+    /// Connections of one address at the same time [default: no limit of its own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections_per_address: Option<u32>,
+    /// Registrations of one address in a minute [default: 600, and no limit for this machine itself]
+    #[arg(long, value_name = "N")]
+    pub max_registrations_per_minute: Option<u32>,
+    /// Uploads under way at the same time [default: 16384]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_uploads: Option<u32>,
     /// What happens to a file whose name is taken by a verified one [default: dialect]
     #[arg(long, value_enum, value_name = "RULE")]
     pub existing: Option<Existing>,
@@ -92,6 +101,12 @@ pub struct Config {
     pub workers: Sourced<u16>,
     /// Connections at the same time.
     pub max_connections: Sourced<u32>,
+    /// Connections of one address at the same time.
+    pub max_connections_per_address: Sourced<Option<u32>>,
+    /// Registrations of one address in a minute.
+    pub max_registrations_per_minute: Sourced<Option<u32>>,
+    /// Uploads under way at the same time.
+    pub max_uploads: Sourced<u32>,
     /// What happens to a file whose name is taken.
     pub existing: Sourced<Existing>,
     /// How the log is written.
@@ -126,8 +141,9 @@ impl Settings {
         if self.workers.is_some_and(|count| !(1..=256).contains(&count)) {
             bail!("workers must be 1 to 256");
         }
-        if self.max_connections == Some(0) {
-            bail!("max-connections must be at least 1");
+        let counts = [self.max_connections, self.max_connections_per_address, self.max_uploads];
+        if counts.contains(&Some(0)) {
+            bail!("a number of connections or uploads must be at least 1");
         }
         Ok(())
     }
@@ -150,6 +166,15 @@ impl Config {
             max_connections: choose(flags.max_connections, file.max_connections, || {
                 CONNECTIONS_MAX as u32
             }),
+            max_connections_per_address: optional(
+                flags.max_connections_per_address,
+                file.max_connections_per_address,
+            ),
+            max_registrations_per_minute: optional(
+                flags.max_registrations_per_minute,
+                file.max_registrations_per_minute,
+            ),
+            max_uploads: choose(flags.max_uploads, file.max_uploads, || UPLOADS_MAX as u32),
             existing: choose(flags.existing, file.existing, Existing::default),
             log_format: choose(flags.log_format, file.log_format, LogFormat::default),
             port_warning,
@@ -163,6 +188,10 @@ fn choose<T>(flag: Option<T>, file: Option<T>, default: impl FnOnce() -> T) -> S
         (None, Some(value)) => Sourced { value, source: Source::File },
         (None, None) => Sourced { value: default(), source: Source::Default },
     }
+}
+
+fn optional<T>(flag: Option<T>, file: Option<T>) -> Sourced<Option<T>> {
+    choose(flag.map(Some), file.map(Some), || None)
 }
 
 /// The addresses to listen on, and what to warn about.
@@ -225,6 +254,18 @@ impl Display for Config {
             self.max_connections.value.to_string(),
             self.max_connections.source,
         )?;
+        for (key, limit) in [
+            ("max-connections-per-address", &self.max_connections_per_address),
+            ("max-registrations-per-minute", &self.max_registrations_per_minute),
+        ] {
+            // What is not limited cannot be said in TOML but by not saying it.
+            let (key, value) = match limit.value {
+                Some(value) => (key.to_owned(), value.to_string()),
+                None => (format!("# {key}"), "not set".to_owned()),
+            };
+            line(&key, value, limit.source)?;
+        }
+        line("max-uploads", self.max_uploads.value.to_string(), self.max_uploads.source)?;
         line("existing", lowercase(&self.existing.value), self.existing.source)?;
         line("log-format", lowercase(&self.log_format.value), self.log_format.source)
     }

@@ -190,6 +190,11 @@ impl Connection {
             return Next::Consumed(rest.len());
         };
         let kind = dialect.kind(code).expect("the code chose the dialect");
+        if self.is_one_too_many {
+            let reason = Reason::Limit("this address has too many connections");
+            self.refuse_and_close(cx, reason.error());
+            return Next::Consumed(rest.len());
+        }
         if payload_len as usize > PAYLOAD_MAX {
             self.refuse_and_close(cx, Reason::PayloadLength { code, payload_len }.error());
             return Next::Consumed(rest.len());
@@ -220,7 +225,7 @@ impl Connection {
             None => Dialect::of_code(code)?,
         };
         dialect.kind(code)?;
-        self.session.get_or_insert_with(|| (dialect, Session::new(dialect)));
+        self.session.get_or_insert_with(|| (dialect, Session::new(dialect, self.peer.ip())));
         Some(dialect)
     }
 

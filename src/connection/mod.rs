@@ -30,6 +30,8 @@ pub use outbox::Outbox;
 /// One peer's connection.
 pub struct Connection {
     peer: SocketAddr,
+    /// Its address has too many connections: its first request is refused.
+    is_one_too_many: bool,
     stage: Stage,
     session: Option<(Dialect, Session)>,
     content: Content,
@@ -73,6 +75,7 @@ impl Connection {
     pub fn new(peer: SocketAddr, now: Moment) -> Self {
         Self {
             peer,
+            is_one_too_many: false,
             stage: Stage::Open,
             session: None,
             content: Content::None,
@@ -83,6 +86,21 @@ impl Connection {
             broken: false,
             since: now,
             progress: Progress { since: now, bytes: 0 },
+        }
+    }
+
+    /// The same, where its address has too many: its first request is answered with an error.
+    #[must_use]
+    pub fn one_too_many(peer: SocketAddr, now: Moment) -> Self {
+        Self { is_one_too_many: true, ..Self::new(peer, now) }
+    }
+
+    /// Makes room for others if nobody has said here who they are.
+    pub fn give_way(&mut self, cx: &mut Surroundings) {
+        let is_stranger = self.session.as_ref().is_none_or(|(_, session)| session.is_stranger());
+        if self.stage == Stage::Open && is_stranger {
+            let reason = Reason::Limit("too many connections have not said who they are");
+            self.refuse_and_close(cx, reason.error());
         }
     }
 
@@ -224,6 +242,7 @@ impl Connection {
         if let Some((_, session)) = &mut self.session {
             session.close(&mut cx.session, self.broken);
         }
+        cx.session.shared.admission.leave(self.peer.ip());
     }
 
     fn waiting(&self) -> Waiting {

@@ -109,7 +109,11 @@ impl Listeners {
     }
 
     fn room_below(&self) -> usize {
-        if self.full { self.connections_max * REOPEN_PERCENT / 100 } else { self.connections_max }
+        if self.full {
+            (self.connections_max * REOPEN_PERCENT).div_ceil(100)
+        } else {
+            self.connections_max
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod completions;
 mod listeners;
 pub mod shell;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +16,9 @@ use signal_hook_mio::v1_0::Signals;
 use crate::buffer::{Buffer, Pool};
 use crate::connection::{Connection, Outbox, Surroundings};
 use crate::job::{Completion, ConnectionId, Job};
-use crate::limits::DRAIN_MAX;
+use crate::limits::{DRAIN_MAX, STRANGERS_MAX};
 use crate::moment::Moment;
-use crate::session::{Context, Existing, Shared};
+use crate::session::{Context, Shared};
 use crate::worker::{Answers, Workers};
 
 pub use completions::Completions;
@@ -58,6 +59,8 @@ pub struct Reactor {
     shell: Shell<Connection>,
     host: ServerHost,
     completions: Arc<Completions>,
+    /// The newest connections, oldest first: among them are all that have not said who they are.
+    strangers: VecDeque<ConnectionId>,
     draining: Option<Moment>,
 }
 
@@ -77,19 +80,14 @@ impl Reactor {
     pub fn new(
         sockets: Vec<std::net::TcpListener>,
         mut signals: Signals,
-        existing: Existing,
+        shared: Shared,
         connections_max: usize,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let completions = Arc::new(Completions::new(Waker::new(poll.registry(), WAKE)?));
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         let listeners = Listeners::new(sockets, poll.registry(), FIRST_LISTENER, connections_max)?;
-        let host = ServerHost {
-            start: Instant::now(),
-            now: Moment(0),
-            shared: Shared::new(existing),
-            jobs: Vec::new(),
-        };
+        let host = ServerHost { start: Instant::now(), now: Moment(0), shared, jobs: Vec::new() };
         Ok(Self {
             poll,
             signals,
@@ -97,6 +95,7 @@ impl Reactor {
             shell: Shell::default(),
             host,
             completions,
+            strangers: VecDeque::new(),
             draining: None,
         })
     }
@@ -160,15 +159,27 @@ impl Reactor {
 
     fn accept(&mut self) {
         let now = self.host.now;
-        let registry = self.poll.registry();
         for (stream, peer) in self.listeners.accept(self.shell.len(), now) {
             // Answers are small and waited for.
             let _ = stream.set_nodelay(true);
-            let added =
-                self.shell.add(registry, FIRST_CONNECTION, stream, Connection::new(peer, now));
-            if let Err(error) = added {
-                tracing::warn!(%peer, "cannot take the connection: {error}");
+            let admitted = self.host.shared.admission.enter(peer.ip());
+            let machine = if admitted {
+                Connection::new(peer, now)
+            } else {
+                Connection::one_too_many(peer, now)
+            };
+            match self.shell.add(self.poll.registry(), FIRST_CONNECTION, stream, machine) {
+                Ok(id) => self.strangers.push_back(id),
+                Err(error) => {
+                    self.host.shared.admission.leave(peer.ip());
+                    tracing::warn!(%peer, "cannot take the connection: {error}");
+                }
             }
+        }
+        while self.strangers.len() > STRANGERS_MAX
+            && let Some(oldest) = self.strangers.pop_front()
+        {
+            self.shell.with(oldest, &mut self.host, Connection::give_way);
         }
     }
 

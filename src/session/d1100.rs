@@ -8,12 +8,14 @@
 //! ```
 //! Anything else is answered with 2107.
 
+use std::net::IpAddr;
+
 use coffer_protocol::decode::Finished;
 use coffer_protocol::reply::Reply;
 use coffer_protocol::request::{Request, Verdict};
 use coffer_protocol::{ClientId, Dialect};
 
-use super::d825::begin_upload;
+use super::d825::{begin_upload, break_off};
 use super::exchange::{AWAIT, Exchange, Progress, Reservation};
 use super::refusal::{Reason, Refusal};
 use super::shared::{FileKey, Held};
@@ -22,6 +24,7 @@ use crate::job::{Done, UploadFailure, UploadId, Work};
 
 /// One d1100 connection's session.
 pub struct Session {
+    peer: IpAddr,
     state: State,
 }
 
@@ -38,8 +41,8 @@ enum State {
 }
 
 impl Session {
-    pub(super) fn new() -> Self {
-        Self { state: State::ExpectRequest }
+    pub(super) fn new(peer: IpAddr) -> Self {
+        Self { peer, state: State::ExpectRequest }
     }
 
     pub(super) fn waiting(&self) -> Waiting {
@@ -55,11 +58,11 @@ impl Session {
     pub(super) fn request(&mut self, cx: &mut Context, id: ClientId, request: &Request) -> Outcome {
         match *request {
             Request::Register { name } => {
-                self.state = State::AwaitExchange(Exchange::register(cx, name)?);
+                self.state = State::AwaitExchange(Exchange::register(cx, self.peer, name)?);
                 Ok(AWAIT)
             }
             Request::Reconnect { name } => {
-                self.state = State::AwaitExchange(Exchange::reconnect(cx, id, name)?);
+                self.state = State::AwaitExchange(Exchange::reconnect(cx, self.peer, id, name)?);
                 Ok(AWAIT)
             }
             Request::PublicKey { name, key } => self.public_key(cx, id, name, key),
@@ -132,6 +135,7 @@ impl Session {
     pub(super) fn content_complete(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
+                cx.shared.admission.end_upload(open.with_file);
                 cx.push(Work::Finish(open.upload));
                 State::AwaitSum(client, open)
             }
@@ -196,7 +200,7 @@ impl Session {
 
     pub(super) fn close(&mut self, cx: &mut Context, broken: bool) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Receiving(_, open) => cx.push(Work::Discard(open.upload)),
+            State::Receiving(_, open) => break_off(cx, &open),
             // Who did not get the checksum cannot mean that it is wrong: the same ciphertext is read the same way again.
             State::Answered(key, upload) if broken => {
                 if let Some(Held::Waiting(received)) = cx.shared.held.get_mut(&key, cx.now)

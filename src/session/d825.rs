@@ -12,6 +12,7 @@
 //! ```
 //! Anything else is answered with 1607 and changes nothing.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use coffer_protocol::cipher::SessionKey;
@@ -24,9 +25,11 @@ use super::exchange::{AWAIT, Exchange, Progress, Reservation};
 use super::refusal::{Reason, Refusal};
 use super::{Context, Judged, Offer, Open, Outcome, Received, Step, Waiting};
 use crate::job::{Begin, Done, UploadFailure, UploadId, Work};
+use crate::limits::COLLECTED_BYTES_MAX;
 
 /// One d825 connection's session.
 pub struct Session {
+    peer: IpAddr,
     state: State,
 }
 
@@ -53,8 +56,8 @@ struct Client {
 }
 
 impl Session {
-    pub(super) fn new() -> Self {
-        Self { state: State::ExpectHello }
+    pub(super) fn new(peer: IpAddr) -> Self {
+        Self { peer, state: State::ExpectHello }
     }
 
     pub(super) fn waiting(&self) -> Waiting {
@@ -70,10 +73,15 @@ impl Session {
         }
     }
 
+    pub(super) fn is_stranger(&self) -> bool {
+        matches!(self.state, State::ExpectHello | State::ExpectKey(_))
+    }
+
     pub(super) fn request(&mut self, cx: &mut Context, id: ClientId, request: &Request) -> Outcome {
+        let peer = self.peer;
         match *request {
-            Request::Register { name } => self.hello(|| Exchange::register(cx, name)),
-            Request::Reconnect { name } => self.hello(|| Exchange::reconnect(cx, id, name)),
+            Request::Register { name } => self.hello(|| Exchange::register(cx, peer, name)),
+            Request::Reconnect { name } => self.hello(|| Exchange::reconnect(cx, peer, id, name)),
             Request::PublicKey { name, key } => self.public_key(cx, id, name, key),
             Request::Verdict { verdict, file } => self.verdict(cx, id, verdict, file),
             Request::Packet(_) | Request::Upload { .. } => Err(Reason::OutOfTurn.error()),
@@ -173,6 +181,7 @@ impl Session {
     pub(super) fn content_complete(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
+                cx.shared.admission.end_upload(open.with_file);
                 cx.push(Work::Finish(open.upload));
                 State::AwaitSum(client, open)
             }
@@ -183,7 +192,7 @@ impl Session {
     pub(super) fn abandon(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
-                cx.push(Work::Discard(open.upload));
+                break_off(cx, &open);
                 State::Ready(client, None)
             }
             state => state,
@@ -275,7 +284,7 @@ impl Session {
     pub(super) fn close(&mut self, cx: &mut Context) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::ExpectKey(reservation) => cx.shared.release(&reservation.name, cx.connection),
-            State::Receiving(_, open) => cx.push(Work::Discard(open.upload)),
+            State::Receiving(_, open) => break_off(cx, &open),
             State::ExpectVerdict(_, received) => cx.push(Work::Discard(received.upload)),
             _ => {}
         }
@@ -308,10 +317,18 @@ pub(super) fn begin_upload(
     }
     let file = check_file_name(offer.file).map_err(|error| Reason::from(error).error())?.to_vec();
     let sizes = offer.sizes.map_err(|error| Reason::from(error).error())?;
+    let with_file = sizes.plain_max() > COLLECTED_BYTES_MAX;
+    cx.shared.admission.begin_upload(with_file).map_err(Reason::error)?;
     let upload = cx.shared.new_upload();
     let refuse_existing = cx.shared.existing.refuses(dialect);
     let begin =
         Begin { client, file: file.clone(), sizes, key: Arc::clone(key), refuse_existing, before };
     cx.push(Work::Begin(upload, Box::new(begin)));
-    Ok(Open { upload, file, encrypted_size: sizes.encrypted() })
+    Ok(Open { upload, file, encrypted_size: sizes.encrypted(), with_file })
+}
+
+/// The content of an upload will never be complete.
+pub(super) fn break_off(cx: &mut Context, open: &Open) {
+    cx.shared.admission.end_upload(open.with_file);
+    cx.push(Work::Discard(open.upload));
 }

@@ -7,6 +7,7 @@
 //!                     └──unknown, d825──> (reserved)
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use coffer_protocol::cipher::SessionKey;
@@ -29,7 +30,7 @@ pub(super) struct Reservation {
 #[derive(Debug)]
 pub(super) enum Exchange {
     Registering { name: String },
-    Reconnecting { name: String, id: ClientId },
+    Reconnecting { peer: IpAddr, name: String, id: ClientId },
     Wrapping { client: Reservation, to_store: Option<Vec<u8>> },
     Storing { client: Reservation, wrapped: WrappedKey },
 }
@@ -46,9 +47,10 @@ pub(super) enum Progress {
 
 impl Exchange {
     /// 825 / 1100.
-    pub(super) fn register(cx: &mut Context, name: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn register(cx: &mut Context, peer: IpAddr, name: &[u8]) -> Result<Self, Refusal> {
         let refused = |reason: Reason| reason.with(Reply::RegistrationRefused);
         let name = check_client_name(name).map_err(|error| refused(error.into()))?.to_owned();
+        cx.shared.admission.register(peer, cx.now).map_err(refused)?;
         if !cx.shared.reserve(&name, cx.connection, cx.now) {
             return Err(refused(Reason::NameTaken(name)));
         }
@@ -57,10 +59,15 @@ impl Exchange {
     }
 
     /// 827 / 1102.
-    pub(super) fn reconnect(cx: &mut Context, id: ClientId, name: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn reconnect(
+        cx: &mut Context,
+        peer: IpAddr,
+        id: ClientId,
+        name: &[u8],
+    ) -> Result<Self, Refusal> {
         let name = check_client_name(name).map_err(|error| Reason::from(error).error())?.to_owned();
         cx.push(Work::FindClient { name: name.clone() });
-        Ok(Self::Reconnecting { name, id })
+        Ok(Self::Reconnecting { peer, name, id })
     }
 
     /// 826 / 1101, for a name that was reserved before.
@@ -89,9 +96,9 @@ impl Exchange {
                 })?;
                 Self::registered(cx, name, &lookup)
             }
-            (Self::Reconnecting { name, id }, Done::ClientFound(found)) => {
+            (Self::Reconnecting { peer, name, id }, Done::ClientFound(found)) => {
                 let lookup = found.map_err(|failure| Reason::Failed(failure).error())?;
-                Self::reconnected(cx, dialect, name, id, lookup)
+                Self::reconnected(cx, dialect, peer, Reservation { id, name }, lookup)
             }
             (Self::Wrapping { client, to_store }, Done::KeyWrapped(result)) => {
                 let wrapped = result.map_err(|error| Reason::from(error).error())?;
@@ -121,8 +128,8 @@ impl Exchange {
     fn reconnected(
         cx: &mut Context,
         dialect: Dialect,
-        name: String,
-        id: ClientId,
+        peer: IpAddr,
+        Reservation { id, name }: Reservation,
         lookup: Lookup,
     ) -> Result<Progress, Refusal> {
         let refused = |reason: Reason| match dialect {
@@ -146,13 +153,23 @@ impl Exchange {
                 Err(Reason::NoSessionKey.error())
             }
             _ if dialect == Dialect::D1100 => Err(refused(Reason::UnknownName(name))),
-            _ if cx.shared.reserve(&name, cx.connection, cx.now) => {
-                let id = lookup.fresh_id;
-                let reservation = Reservation { id, name };
-                Ok(Progress::Reserved { reservation, reply: Reply::ReconnectRefused { id } })
-            }
-            _ => Err(Reason::NameTaken(name).error()),
+            _ => Self::registers_anew(cx, peer, name, lookup.fresh_id),
         }
+    }
+
+    /// 827 with a name that nobody has.
+    fn registers_anew(
+        cx: &mut Context,
+        peer: IpAddr,
+        name: String,
+        id: ClientId,
+    ) -> Result<Progress, Refusal> {
+        cx.shared.admission.register(peer, cx.now).map_err(Reason::error)?;
+        if !cx.shared.reserve(&name, cx.connection, cx.now) {
+            return Err(Reason::NameTaken(name).error());
+        }
+        let reservation = Reservation { id, name };
+        Ok(Progress::Reserved { reservation, reply: Reply::ReconnectRefused { id } })
     }
 
     fn wrapped(

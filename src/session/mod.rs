@@ -3,12 +3,15 @@
 //! Pure: time and answers of workers are handed in, jobs and replies come out. Nothing here knows how bytes are framed
 //! (that is `connection`) or how work is done (that is `worker`).
 
+mod admission;
 mod d1100;
 mod d825;
 mod exchange;
 mod expiring;
 mod refusal;
 mod shared;
+
+use std::net::IpAddr;
 
 use coffer_protocol::decode::{Sizes, SizesError};
 use coffer_protocol::reply::Reply;
@@ -18,6 +21,7 @@ use coffer_protocol::{ClientId, Dialect};
 use crate::job::{ConnectionId, Done, Job, UploadId, Work};
 use crate::moment::Moment;
 
+pub use admission::{Admission, Quotas};
 pub use refusal::{Blame, Reason, Refusal};
 pub use shared::{Existing, Shared};
 
@@ -88,10 +92,10 @@ pub enum Session {
 impl Session {
     /// A session that has not heard anything yet.
     #[must_use]
-    pub fn new(dialect: Dialect) -> Self {
+    pub fn new(dialect: Dialect, peer: IpAddr) -> Self {
         match dialect {
-            Dialect::D825 => Self::D825(d825::Session::new()),
-            Dialect::D1100 => Self::D1100(d1100::Session::new()),
+            Dialect::D825 => Self::D825(d825::Session::new(peer)),
+            Dialect::D1100 => Self::D1100(d1100::Session::new(peer)),
         }
     }
 
@@ -144,6 +148,15 @@ impl Session {
         }
     }
 
+    /// Whether nobody has said who they are, and nothing is being done about it.
+    #[must_use]
+    pub fn is_stranger(&self) -> bool {
+        match self {
+            Self::D825(session) => session.is_stranger(),
+            Self::D1100(session) => session.waiting() == Waiting::First,
+        }
+    }
+
     /// What the session waits for.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
@@ -192,6 +205,8 @@ struct Open {
     upload: UploadId,
     file: Vec<u8>,
     encrypted_size: u32,
+    /// Whether its content goes to a file that is open meanwhile.
+    with_file: bool,
 }
 
 impl Open {

@@ -9,6 +9,7 @@ use coffer_protocol::decode::Attempt;
 use coffer_protocol::{ClientId, Dialect};
 
 use super::Received;
+use super::admission::{Admission, Quotas};
 use super::expiring::Expiring;
 use crate::job::{ConnectionId, UploadId};
 use crate::limits::{
@@ -75,19 +76,22 @@ pub struct Shared {
     waiting: Expiring<String, ClientId>,
     pub(super) keys: Expiring<ClientId, Arc<SessionKey>>,
     pub(super) held: Expiring<FileKey, Held>,
+    /// How much is under way.
+    pub admission: Admission,
     next_upload: u64,
 }
 
 impl Shared {
     /// Nothing known.
     #[must_use]
-    pub fn new(existing: Existing) -> Self {
+    pub fn new(existing: Existing, quotas: Quotas) -> Self {
         Self {
             existing,
             connected: HashMap::new(),
             waiting: Expiring::new(RESERVATION_TTL, RESERVATIONS_MAX),
             keys: Expiring::new(SESSION_KEY_TTL, SESSION_KEYS_MAX),
             held: Expiring::new(VERDICT_TTL, HELD_UPLOADS_MAX),
+            admission: Admission::new(quotas),
             next_upload: 0,
         }
     }

@@ -19,10 +19,17 @@ use crate::job::{
     UploadId, Work, WrappedKey,
 };
 use crate::moment::Moment;
-use crate::session::{Context, Existing, Shared};
+use crate::session::{Context, Existing, Quotas, Shared};
 
 pub(super) static KEY: LazyLock<PrivateKey> =
     LazyLock::new(|| PrivateKey::generate(&mut rand::rng()).expect("a key"));
+
+pub(super) const UNLIMITED: Quotas = Quotas {
+    connections_per_address: usize::MAX,
+    registrations_per_minute: None,
+    uploads: usize::MAX,
+    open_files: usize::MAX,
+};
 
 struct Staged {
     begin: Begin,
@@ -49,8 +56,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(existing: Existing) -> Self {
+        Self::limited(existing, UNLIMITED)
+    }
+
+    pub(super) fn limited(existing: Existing, quotas: Quotas) -> Self {
         Self {
-            shared: Shared::new(existing),
+            shared: Shared::new(existing, quotas),
             pool: Pool::default(),
             now: Moment(0),
             connections: HashMap::new(),
@@ -66,7 +77,13 @@ impl World {
     pub(super) fn connect(&mut self) -> ConnectionId {
         self.next_connection += 1;
         let id = ConnectionId { slot: self.next_connection, generation: 1 };
-        self.connections.insert(id, Connection::new(([127, 0, 0, 1], 9).into(), self.now));
+        let peer: std::net::SocketAddr = ([127, 0, 0, 1], 9).into();
+        let machine = if self.shared.admission.enter(peer.ip()) {
+            Connection::new(peer, self.now)
+        } else {
+            Connection::one_too_many(peer, self.now)
+        };
+        self.connections.insert(id, machine);
         id
     }
 
