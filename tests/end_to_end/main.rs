@@ -9,3 +9,7 @@ mod server;
 mod content;
 mod d1100;
 mod d825;
+mod own;
+mod own_client;
+mod peer;
+mod survival;
