@@ -7,9 +7,16 @@ mod classic;
 mod server;
 
 mod content;
+mod crash;
 mod d1100;
 mod d825;
+mod full_disk;
+mod hostile;
+mod memory;
+mod names;
 mod own;
 mod own_client;
 mod peer;
+mod starting;
+mod stopping;
 mod survival;

@@ -19,7 +19,7 @@ pub(crate) struct Own {
     folder: TempDir,
     pub(crate) name: String,
     pub(crate) dialect: Dialect,
-    pub(crate) retry_refused: Duration,
+    retry_refused: Duration,
 }
 
 /// Counts what a run went through.
@@ -43,6 +43,11 @@ impl Own {
     pub(crate) fn new(name: &str, dialect: Dialect) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self { folder, name: name.into(), dialect, retry_refused: RETRY_REFUSED }
+    }
+
+    /// Gives a server that refuses the connection up soon.
+    pub(crate) fn impatient(self) -> Self {
+        Self { retry_refused: Duration::from_millis(100), ..self }
     }
 
     /// Where its `me.info` and `priv.key` are.
