@@ -1,0 +1,158 @@
+//! A disk without room: clear refusals, nothing lost, and on it goes once there is room again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use coffer::Class;
+
+use crate::classic::{Client825, Client1100};
+use crate::content::noise;
+use crate::own::{BOTH, Own};
+use crate::server::{Server, Setup};
+
+/// A small file system in memory.
+struct Mounted {
+    folder: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// Of this many MiB; `None`, with the reason printed, where tests may not mount.
+    fn new(mebibytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let size = format!("size={mebibytes}m,mode=0700");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "coffer-test"])
+            .arg(folder.path())
+            .output();
+        match mount {
+            Ok(output) if output.status.success() => Some(Self { folder }),
+            Ok(output) => {
+                println!("skipped: cannot mount: {}", String::from_utf8_lossy(&output.stderr));
+                None
+            }
+            Err(error) => {
+                println!("skipped: cannot run mount: {error}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes all the room that is left, but for some KiB. Returns the file to remove.
+    fn fill_up(&self, left_kib: u64) -> PathBuf {
+        let ballast = self.path().join("ballast");
+        let room = rustix::fs::statvfs(self.path()).expect("a file system");
+        let bytes = (room.f_bavail * room.f_frsize).saturating_sub(left_kib << 10);
+        fs::write(&ballast, vec![1; bytes as usize]).expect("it was measured");
+        ballast
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Lazily, for a server that is being killed may still be in it.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+/// Both of our clients with what each has stored.
+struct Stored {
+    owns: [Own; 2],
+    files: Vec<(usize, String, Vec<u8>)>,
+}
+
+impl Stored {
+    fn new() -> Self {
+        Self {
+            owns: BOTH.map(|dialect| Own::new(&format!("own {dialect}"), dialect)),
+            files: vec![],
+        }
+    }
+
+    fn store(&mut self, server: &Server, size: usize) {
+        let name = format!("{}", self.files.len());
+        for which in [0, 1] {
+            let content = noise(self.files.len() as u64, size);
+            self.owns[which].store(server.address(), name.as_bytes(), &content);
+            self.files.push((which, name.clone(), content));
+        }
+    }
+
+    fn check(&self, server: &Server) {
+        for (which, name, content) in &self.files {
+            let stored = server.store().content(&self.owns[*which].name, name.as_bytes(), None);
+            assert!(stored.as_ref() == Some(content), "{name} of {}", self.owns[*which].name);
+        }
+    }
+}
+
+#[test]
+fn no_room_for_a_large_content() {
+    let Some(disk) = Mounted::new(24) else { return };
+    let server = Setup::new().data(&disk.path().join("data")).start();
+    let mut stored = Stored::new();
+    stored.store(&server, 1 << 20);
+    let ballast = disk.fill_up(2 << 10);
+    for size in [3 << 20, 5 << 20] {
+        for own in &stored.owns {
+            assert_eq!(own.fail(server.address(), b"large", &noise(1, size)), Class::Refused);
+        }
+    }
+    assert!(server.log().contains("cannot store \"large\""), "{}", server.log());
+    // What fits still goes, also for the classic clients.
+    let content = noise(2, 100 << 10);
+    let run = Client825::new(server.address(), "Bob", "a", &content).run();
+    assert_eq!(run.dialogue(), "825 1600 826 1602 828 1603 900 1603");
+    stored.store(&server, 100 << 10);
+    stored.check(&server);
+
+    fs::remove_file(ballast).expect("it is there");
+    stored.store(&server, 3 << 20);
+    stored.check(&server);
+    let server = restarted(server);
+    stored.check(&server);
+    assert_eq!(server.store().content("Bob", b"a", None), Some(content));
+    server.stop();
+}
+
+#[test]
+fn no_room_in_the_catalog() {
+    let Some(disk) = Mounted::new(24) else { return };
+    let server = Setup::new().data(&disk.path().join("data")).start();
+    let mut stored = Stored::new();
+    stored.store(&server, 10 << 10);
+    let ballast = disk.fill_up(0);
+    for own in &stored.owns {
+        // Once might still fit into what the log has taken already.
+        let refused = (0..40_u64).find(|n| {
+            let report = own
+                .put(server.address(), &[(format!("small {n}").as_bytes(), &noise(*n, 9 << 10))]);
+            report.class().inspect(|class| assert_eq!(*class, Class::Refused)).is_some()
+        });
+        assert!(refused.is_some(), "a full disk takes no small content");
+    }
+    assert!(server.log().contains("full: free some space"), "{}", server.log());
+    // A registration has to be durable too.
+    let run = Client825::new(server.address(), "Bob", "a", &noise(1, 9 << 10)).run();
+    assert_eq!(run.dialogue(), "825 1600 826 1607 826 1607 826 1607");
+    let run = Client1100::new(server.address(), "Eve", "a", &noise(1, 9 << 10)).run();
+    assert_eq!(run.dialogue(), "1100 2100 | 1101 2107");
+    stored.check(&server);
+
+    fs::remove_file(ballast).expect("it is there");
+    stored.store(&server, 10 << 10);
+    let run = Client825::new(server.address(), "Bob", "a", &noise(1, 9 << 10)).run();
+    assert_eq!(run.dialogue(), "825 1600 826 1602 828 1603 900 1603", "the name was not burnt");
+    let server = restarted(server);
+    stored.check(&server);
+    server.stop();
+}
+
+fn restarted(mut server: Server) -> Server {
+    server.restart(crate::server::Down::Kill9);
+    server
+}
