@@ -185,7 +185,8 @@ impl World {
                 Done::Received(upload, Ok(finished))
             }
             Work::Publish(upload) => Done::Published(upload, Ok(1)),
-            Work::AddClient { .. } | Work::Begin(..) | Work::Discard(_) => return None,
+            Work::Begin(..) => Done::Begun,
+            Work::AddClient { .. } | Work::Discard(_) => return None,
         })
     }
 }

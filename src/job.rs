@@ -60,7 +60,7 @@ pub enum Work {
         /// Its checked public key.
         public_key: Vec<u8>,
     },
-    /// An upload starts. Not answered: what is wrong with it comes out at its end.
+    /// An upload starts. Answered by [`Done::Begun`], whatever is wrong with it: that comes out at its end.
     Begin(UploadId, Box<Begin>),
     /// A piece of an upload's ciphertext. Answered by [`Done::PieceTaken`].
     Piece(UploadId, Piece),
@@ -145,6 +145,8 @@ pub enum Done {
     KeyWrapped(Result<WrappedKey, KeyError>),
     /// To [`Work::AddClient`]: whether the name and the id were free.
     ClientAdded(Result<bool, Failure>),
+    /// To [`Work::Begin`]: an upload costs its peer a turn, so that nobody can begin them faster than they are taken.
+    Begun,
     /// To [`Work::Piece`]: the buffer back.
     PieceTaken(Buffer),
     /// To [`Work::Finish`].

@@ -52,9 +52,9 @@ pub const POOL_BUFFER_BYTES: usize = 256 << 10;
 /// Receive buffers in all: 32 MiB. When all are in use the reactor stops reading until workers give some back.
 pub const POOL_BUFFERS_MAX: usize = 128;
 
-/// Buffers of one connection that may be with a worker at the same time: enough to keep one worker busy while the
+/// Uploads begun and pieces passed on by one connection that a worker has not taken yet: enough to keep one worker busy while the
 /// next piece arrives.
-pub const PIECES_IN_FLIGHT_MAX: usize = 4;
+pub const CONTENT_JOBS_MAX: usize = 4;
 
 /// Bytes that may be left over behind a run of content: at most one request that is not complete, and a few small
 /// ones that a client sends ahead. Who sends more ahead of an answer than this is cut off.
@@ -62,6 +62,9 @@ pub const LEFTOVER_MAX: usize = 4 << 10;
 
 /// Bytes of answers that wait for a peer which does not read them; beyond that nothing more is read from it.
 pub const OUTBOX_MAX: usize = 16 << 10;
+
+/// Refusals that are logged in a second. What comes beyond them is only counted, so that no peer can fill the log.
+pub const REFUSALS_LOGGED_MAX: u32 = 50;
 
 /// d825 packets that may come before one that is missing; each holds 1 KiB.
 pub const PACKETS_AHEAD_MAX: usize = 64;

@@ -136,7 +136,7 @@ impl Connection {
     }
 
     fn push_piece(&mut self, cx: &mut Surroundings, upload: UploadId, piece: Piece) {
-        self.pieces_in_flight += 1;
+        self.jobs_in_flight += 1;
         let connection = cx.session.connection;
         cx.session.jobs.push(Job { connection, work: Work::Piece(upload, piece) });
     }
@@ -246,6 +246,14 @@ impl Connection {
         self.content = Content::None;
     }
 
+    /// A file is announced, in either dialect.
+    fn begin(&mut self, cx: &mut Surroundings, offer: &Offer) -> Result<UploadId, Refusal> {
+        let (_, session) = self.session.as_mut().expect("a request made it");
+        let upload = session.begin(&mut cx.session, offer)?;
+        self.jobs_in_flight += 1;
+        Ok(upload)
+    }
+
     /// 1103.
     fn upload(
         &mut self,
@@ -255,8 +263,7 @@ impl Connection {
         file: &[u8],
     ) {
         let sizes = Sizes::d1100(encrypted_size);
-        let Some((_, session)) = &mut self.session else { return };
-        match session.begin(&mut cx.session, &Offer { client: header.client, file, sizes }) {
+        match self.begin(cx, &Offer { client: header.client, file, sizes }) {
             Ok(_) if encrypted_size == 0 => self.content_complete(cx),
             Ok(upload) => self.content = Content::Chunks { upload, missing: encrypted_size },
             // Nobody can say how much would have to be read.
@@ -314,10 +321,7 @@ impl Connection {
             self.abandon(cx);
         }
         let sizes = Sizes::d825(packet.encrypted_size, packet.plain_size, packet.count);
-        let Some((_, session)) = &mut self.session else { return FILE_PACKET };
-        match session
-            .begin(&mut cx.session, &Offer { client: header.client, file: packet.file, sizes })
-        {
+        match self.begin(cx, &Offer { client: header.client, file: packet.file, sizes }) {
             Ok(upload) => {
                 self.content = Content::Packets(upload, PacketStream::new(bytes, packet.count));
                 0

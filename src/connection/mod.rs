@@ -16,10 +16,10 @@ use coffer_protocol::Dialect;
 use coffer_protocol::reply::Reply;
 
 use crate::buffer::{Buffer, Pool};
-use crate::job::{ConnectionId, Done};
+use crate::job::Done;
 use crate::limits::{
-    FIRST_REQUEST_MAX, IDLE_MAX, LEFTOVER_MAX, LINGER_BYTES_MAX, LINGER_MAX, OUTBOX_MAX,
-    PIECES_IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_INTERVAL, VERDICT_MAX,
+    CONTENT_JOBS_MAX, FIRST_REQUEST_MAX, IDLE_MAX, LEFTOVER_MAX, LINGER_BYTES_MAX, LINGER_MAX,
+    OUTBOX_MAX, PROGRESS_BYTES, PROGRESS_INTERVAL, VERDICT_MAX,
 };
 use crate::moment::Moment;
 use crate::session::{Blame, Context, Outcome, Reason, Refusal, Session, Step, Waiting};
@@ -38,7 +38,8 @@ pub struct Connection {
     /// Received and not yet consumed: small, unless a worker's answer is awaited.
     leftover: Input,
     outbox: Outbox,
-    pieces_in_flight: usize,
+    /// Uploads begun and pieces passed on that no worker has answered yet.
+    jobs_in_flight: usize,
     peer_closed: bool,
     /// The connection broke, so that the last answer may not have arrived.
     broken: bool,
@@ -81,7 +82,7 @@ impl Connection {
             content: Content::None,
             leftover: Input::default(),
             outbox: Outbox::default(),
-            pieces_in_flight: 0,
+            jobs_in_flight: 0,
             peer_closed: false,
             broken: false,
             since: now,
@@ -158,19 +159,26 @@ impl Connection {
     /// A worker answered.
     pub fn complete(&mut self, cx: &mut Surroundings, done: Done) {
         self.restart_progress(cx.session.now);
-        if let Done::PieceTaken(buffer) = done {
-            self.pieces_in_flight -= 1;
-            cx.pool.give(buffer);
-        } else if let Some((_, session)) = &mut self.session {
-            let outcome = session.complete(&mut cx.session, done);
-            if outcome.is_err() {
-                self.content = Content::None;
+        match done {
+            Done::Begun => self.jobs_in_flight -= 1,
+            Done::PieceTaken(buffer) => {
+                self.jobs_in_flight -= 1;
+                cx.pool.give(buffer);
             }
-            self.conclude(cx, outcome);
+            done => self.session_complete(cx, done),
         }
         let leftover = std::mem::take(&mut self.leftover);
         self.advance(cx, leftover);
         self.close_if_done(cx);
+    }
+
+    fn session_complete(&mut self, cx: &mut Surroundings, done: Done) {
+        let Some((_, session)) = &mut self.session else { return };
+        let outcome = session.complete(&mut cx.session, done);
+        if outcome.is_err() {
+            self.content = Content::None;
+        }
+        self.conclude(cx, outcome);
     }
 
     /// When the peer will have been too slow.
@@ -232,7 +240,7 @@ impl Connection {
     pub fn is_finished(&self) -> bool {
         self.stage == Stage::Closing
             && self.outbox.is_empty()
-            && self.pieces_in_flight == 0
+            && self.jobs_in_flight == 0
             && self.waiting() != Waiting::Worker
     }
 
@@ -260,7 +268,7 @@ impl Connection {
     fn may_advance(&self) -> bool {
         self.stage == Stage::Open
             && self.waiting() != Waiting::Worker
-            && self.pieces_in_flight < PIECES_IN_FLIGHT_MAX
+            && self.jobs_in_flight < CONTENT_JOBS_MAX
     }
 
     fn restart_progress(&mut self, now: Moment) {
@@ -277,7 +285,7 @@ impl Connection {
             Ok(Step::Reply(reply)) => reply,
             Ok(Step::Silent | Step::Await) => return,
             Err(refusal) => {
-                self.log(cx.session.connection, &refusal.reason);
+                self.log(cx, &refusal.reason);
                 refusal.reply
             }
         };
@@ -290,7 +298,7 @@ impl Connection {
         if dialect == Dialect::D1100 {
             self.linger(cx.session.now);
         } else if self.outbox.unsent().len() > OUTBOX_MAX {
-            self.log(cx.session.connection, &Reason::TooSlow("the peer does not read its answers"));
+            self.log(cx, &Reason::TooSlow("the peer does not read its answers"));
             self.lost();
         }
     }
@@ -317,8 +325,11 @@ impl Connection {
         }
     }
 
-    fn log(&self, id: ConnectionId, reason: &Reason) {
-        let (peer, slot) = (self.peer, id.slot);
+    fn log(&self, cx: &mut Surroundings, reason: &Reason) {
+        if !cx.session.shared.may_log(cx.session.now) {
+            return;
+        }
+        let (peer, slot) = (self.peer, cx.session.connection.slot);
         match reason.blame() {
             Blame::Ours => tracing::warn!(%peer, slot, "{reason}"),
             Blame::Protocol | Blame::Request => tracing::info!(%peer, slot, "{reason}"),

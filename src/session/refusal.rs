@@ -5,7 +5,6 @@ use coffer_protocol::key::KeyError;
 use coffer_protocol::name::NameError;
 use coffer_protocol::reply::Reply;
 use thiserror::Error;
-use tracing::Level;
 
 use crate::job::{Failure, UploadFailure};
 
@@ -124,7 +123,7 @@ impl Reason {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Limit(_) | Self::Failed(_) => Blame::Ours,
+            Self::Failed(_) => Blame::Ours,
             Self::OutOfTurn
             | Self::Sizes(_)
             | Self::Content(_)
@@ -143,16 +142,8 @@ impl Reason {
             | Self::PublicKey(_)
             | Self::Exists
             | Self::NoClient
-            | Self::UnknownFile => Blame::Request,
-        }
-    }
-
-    /// How loudly the log says it: a peer must not be able to fill it at the levels that operators watch.
-    #[must_use]
-    pub fn level(&self) -> Level {
-        match self.blame() {
-            Blame::Ours => Level::WARN,
-            Blame::Protocol | Blame::Request => Level::INFO,
+            | Self::UnknownFile
+            | Self::Limit(_) => Blame::Request,
         }
     }
 }

@@ -13,8 +13,8 @@ use super::admission::{Admission, Quotas};
 use super::expiring::Expiring;
 use crate::job::{ConnectionId, UploadId};
 use crate::limits::{
-    HELD_UPLOADS_MAX, RESERVATION_TTL, RESERVATIONS_MAX, SESSION_KEY_TTL, SESSION_KEYS_MAX,
-    VERDICT_TTL,
+    HELD_UPLOADS_MAX, REFUSALS_LOGGED_MAX, RESERVATION_TTL, RESERVATIONS_MAX, SESSION_KEY_TTL,
+    SESSION_KEYS_MAX, VERDICT_TTL,
 };
 use crate::moment::Moment;
 
@@ -79,6 +79,14 @@ pub struct Shared {
     /// How much is under way.
     pub admission: Admission,
     next_upload: u64,
+    refusals: Refusals,
+}
+
+/// Refusals in the current second.
+#[derive(Default)]
+struct Refusals {
+    second: u64,
+    count: u32,
 }
 
 impl Shared {
@@ -93,12 +101,27 @@ impl Shared {
             held: Expiring::new(VERDICT_TTL, HELD_UPLOADS_MAX),
             admission: Admission::new(quotas),
             next_upload: 0,
+            refusals: Refusals::default(),
         }
     }
 
     pub(super) fn new_upload(&mut self) -> UploadId {
         self.next_upload += 1;
         UploadId(self.next_upload)
+    }
+
+    /// Whether one more refusal may be logged: a bounded number in a second. The rest is counted, and the count logged.
+    pub fn may_log(&mut self, now: Moment) -> bool {
+        let second = now.0 / 1000;
+        if second != self.refusals.second {
+            let left_out = self.refusals.count.saturating_sub(REFUSALS_LOGGED_MAX);
+            if left_out > 0 {
+                tracing::info!(left_out, "refusals came faster than they are logged");
+            }
+            self.refusals = Refusals { second, count: 0 };
+        }
+        self.refusals.count = self.refusals.count.saturating_add(1);
+        self.refusals.count <= REFUSALS_LOGGED_MAX
     }
 
     /// Reserves a name for as long as a connection lives; `false` if somebody else has it reserved.

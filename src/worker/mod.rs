@@ -177,7 +177,7 @@ impl Worker {
             Work::Begin(id, begin) => {
                 let upload = Upload::begin(*begin, &self.reader, &*self.tools.store);
                 self.uploads.insert(id, upload);
-                return;
+                Done::Begun
             }
             Work::Piece(id, mut piece) => {
                 if let Some(upload) = self.uploads.get_mut(&id) {

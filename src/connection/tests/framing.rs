@@ -6,7 +6,9 @@ use coffer_protocol::{ClientId, Dialect};
 use proptest::prelude::*;
 
 use super::world::{Peer, World, encoded, pattern};
-use crate::limits::{LEFTOVER_MAX, PACKETS_AHEAD_MAX, PROGRESS_BYTES, PROGRESS_INTERVAL};
+use crate::limits::{
+    CONTENT_JOBS_MAX, LEFTOVER_MAX, PACKETS_AHEAD_MAX, PROGRESS_BYTES, PROGRESS_INTERVAL,
+};
 use crate::session::Existing;
 
 const FILE: &[u8] = b"f";
@@ -289,4 +291,22 @@ proptest! {
         prop_assert_eq!(world.staged(), 0);
         prop_assert!(world.pool.take().is_some() && LEFTOVER_MAX > 0);
     }
+}
+
+#[test]
+fn uploads_cannot_be_begun_faster_than_they_are_taken() {
+    let mut world = World::new(Existing::Dialect);
+    let peer = world.register_825("Bob");
+    world.stalled = Some(Vec::new());
+    // Packets that are not the first, each of another file: every one begins an upload and ends the one before.
+    let mut bytes = Vec::new();
+    for number in 0..100 {
+        let name = format!("file {number}").into_bytes();
+        let wire = encoded(&peer.key, peer.id, &name, &pattern(3000)).0;
+        bytes.extend(&wire[..FILE_PACKET]);
+    }
+    world.send(peer.connection, &bytes, usize::MAX);
+    let jobs = world.stalled.as_ref().map_or(0, Vec::len);
+    assert!(jobs <= 3 * CONTENT_JOBS_MAX, "{jobs} jobs");
+    assert!(!world.connection(peer.connection).wants_input());
 }

@@ -246,7 +246,7 @@ impl World {
             Work::Begin(id, begin) => {
                 let decoder = Some(Decoder::new(&begin.key, begin.sizes));
                 self.uploads.insert(id, Staged { begin: *begin, decoder, content: Vec::new() });
-                return None;
+                Done::Begun
             }
             Work::Piece(id, mut piece) => {
                 let staged = self.uploads.get_mut(&id).expect("begun");
