@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
@@ -34,7 +35,10 @@ pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> 
     let (connections_max, quotas) = admit(config)?;
     let Opened { dir, lock, writer, store, report } = recovery::open(&config.data.value, options)?;
     tracing::info!(data = %config.data.value.display(), "{report}");
-    let sockets = bind(&config.listen.value)?;
+    let sockets = match inherited()? {
+        sockets if sockets.is_empty() => bind(&config.listen.value)?,
+        sockets => sockets,
+    };
     let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let mut reactor =
         Reactor::new(sockets, signals, Shared::new(config.existing.value, quotas), connections_max)
@@ -101,6 +105,21 @@ fn admit(config: &Config) -> anyhow::Result<(usize, Quotas)> {
         open_files,
     };
     Ok((connections, quotas))
+}
+
+/// Sockets that whoever started the server is listening on already (`LISTEN_FDS`, as systemd does it). They take the
+/// place of the configured addresses, and a restart then refuses no connection.
+fn inherited() -> anyhow::Result<Vec<TcpListener>> {
+    let mut inherited = ListenFd::from_env();
+    let sockets =
+        (0..inherited.len()).filter_map(|index| inherited.take_tcp_listener(index).transpose());
+    let sockets = sockets
+        .collect::<Result<Vec<_>, _>>()
+        .context("an inherited file descriptor is no listening socket")?;
+    if sockets.len() > LISTENERS_MAX {
+        bail!("{} inherited sockets are more than {LISTENERS_MAX}", sockets.len());
+    }
+    Ok(sockets)
 }
 
 fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {

@@ -12,6 +12,7 @@ mod d1100;
 mod d825;
 mod full_disk;
 mod hostile;
+mod inherited;
 mod memory;
 mod names;
 mod own;
