@@ -44,6 +44,9 @@ pub const LEFTOVER_MAX: usize = 4 << 10;
 /// Bytes of answers that wait for a peer which does not read them; beyond that nothing more is read from it.
 pub const OUTBOX_MAX: usize = 16 << 10;
 
+/// Bytes sent to one peer in one turn of the loop. Answers are far smaller; who sends more takes turns.
+pub const FLUSH_BYTES_MAX: usize = 256 << 10;
+
 /// d825 packets that may come before one that is missing; each holds 1 KiB.
 pub const PACKETS_AHEAD_MAX: usize = 64;
 
