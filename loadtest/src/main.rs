@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The program `coffer-loadtest`; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coffer_loadtest::main()
+}

@@ -15,11 +15,6 @@ impl Outbox {
         reply.push(dialect, &mut self.bytes);
     }
 
-    /// Appends raw bytes, for machines that speak something else.
-    pub fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
     /// What is still to be sent.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {

@@ -14,7 +14,7 @@ use mio::{Events, Poll, Token, Waker};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::buffer::{Buffer, Pool};
-use crate::connection::{Connection, Outbox, Surroundings};
+use crate::connection::{Connection, Surroundings};
 use crate::job::{Completion, ConnectionId, Job};
 use crate::limits::{DRAIN_MAX, STRANGERS_MAX};
 use crate::moment::Moment;
@@ -257,8 +257,11 @@ impl Machine for Connection {
     fn lost(&mut self) {
         self.lost();
     }
-    fn outbox(&mut self) -> &mut Outbox {
-        self.outbox()
+    fn unsent(&mut self) -> &[u8] {
+        self.outbox().unsent()
+    }
+    fn sent(&mut self, count: usize) {
+        self.outbox().advance(count);
     }
     fn ends_output(&self) -> bool {
         self.ends_output()

@@ -16,8 +16,8 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::buffer::{Buffer, Pool};
-use crate::connection::Outbox;
 use crate::job::ConnectionId;
+use crate::limits::FLUSH_BYTES_MAX;
 use crate::moment::Moment;
 
 /// One peer's protocol, pure: what the shell feeds and drains.
@@ -25,6 +25,9 @@ pub trait Machine {
     /// What the machine needs from outside while it decides.
     type Context<'a>;
 
+    /// A socket that was [still connecting](Shell::add_connecting) is connected. If it fails instead, it is
+    /// [lost](Machine::lost).
+    fn connected(&mut self, _cx: &mut Self::Context<'_>) {}
     /// Whether more bytes may come.
     fn wants_input(&self) -> bool;
     /// Puts what it kept in front of a fresh buffer.
@@ -35,8 +38,10 @@ pub trait Machine {
     fn end_of_input(&mut self, cx: &mut Self::Context<'_>);
     /// The connection is broken.
     fn lost(&mut self);
-    /// What is to be sent.
-    fn outbox(&mut self) -> &mut Outbox;
+    /// What is to be sent next. Empty: nothing, for now.
+    fn unsent(&mut self) -> &[u8];
+    /// That many bytes of [`Machine::unsent`] were sent.
+    fn sent(&mut self, count: usize);
     /// Whether the sending side is to be shut once everything is sent.
     fn ends_output(&self) -> bool;
     /// Whether the connection can be freed.
@@ -59,6 +64,7 @@ struct Slot<M> {
     id: ConnectionId,
     stream: TcpStream,
     machine: M,
+    connecting: bool,
     readable: bool,
     /// The peer's side is shut: a short read is then not the last.
     read_closed: bool,
@@ -102,7 +108,7 @@ impl<M: Machine> Shell<M> {
         self.slots.is_empty()
     }
 
-    /// Takes a connected, or connecting, socket in. Tokens are `first_token` plus the slot.
+    /// Takes a connected socket in. Tokens are `first_token` plus the slot.
     ///
     /// # Errors
     /// If it cannot be registered; it is closed then.
@@ -110,8 +116,33 @@ impl<M: Machine> Shell<M> {
         &mut self,
         registry: &Registry,
         first_token: usize,
+        stream: TcpStream,
+        machine: M,
+    ) -> std::io::Result<ConnectionId> {
+        self.insert(registry, first_token, stream, machine, false)
+    }
+
+    /// Takes a socket in whose connect has begun; [`Machine::connected`] says when it stands.
+    ///
+    /// # Errors
+    /// If it cannot be registered; it is closed then.
+    pub fn add_connecting(
+        &mut self,
+        registry: &Registry,
+        first_token: usize,
+        stream: TcpStream,
+        machine: M,
+    ) -> std::io::Result<ConnectionId> {
+        self.insert(registry, first_token, stream, machine, true)
+    }
+
+    fn insert(
+        &mut self,
+        registry: &Registry,
+        first_token: usize,
         mut stream: TcpStream,
         machine: M,
+        connecting: bool,
     ) -> std::io::Result<ConnectionId> {
         let entry = self.slots.vacant_entry();
         self.generation = self.generation.wrapping_add(1);
@@ -122,9 +153,10 @@ impl<M: Machine> Shell<M> {
             id,
             stream,
             machine,
+            connecting,
             readable: false,
             read_closed: false,
-            writable: true,
+            writable: !connecting,
             output_ended: false,
             queued: false,
             timer: None,
@@ -142,10 +174,17 @@ impl<M: Machine> Shell<M> {
         if event.is_writable() {
             slot.writable = true;
         }
+        if slot.connecting && (slot.writable || slot.read_closed) {
+            slot.connecting = false;
+            match slot.stream.take_error() {
+                Ok(None) => slot.machine.connected(&mut host.context(id, &mut self.pool)),
+                Ok(Some(_)) | Err(_) => slot.machine.lost(),
+            }
+        }
         self.settle(id, host);
     }
 
-    /// One turn of reading for everybody who was ready when it began.
+    /// One turn of reading, and of sending on, for everybody who was ready when it began.
     pub fn read_ready(&mut self, host: &mut impl Host<M>) {
         for _ in 0..self.ready.len() {
             if self.pool.is_empty() {
@@ -253,7 +292,9 @@ impl<M: Machine> Shell<M> {
         if slot.machine.is_finished() {
             return self.free(id, host);
         }
-        if slot.readable && slot.machine.wants_input() && !slot.queued {
+        let reads = slot.readable && slot.machine.wants_input();
+        let sends = slot.writable && !slot.machine.unsent().is_empty();
+        if (reads || sends) && !slot.queued {
             slot.queued = true;
             self.ready.push_back(id);
         }
@@ -276,17 +317,25 @@ impl<M: Machine> Shell<M> {
     }
 }
 
-/// Sends what the socket takes.
+/// Sends what the socket takes, within the budget of a turn.
 fn flush<M: Machine>(slot: &mut Slot<M>) {
-    while slot.writable && !slot.machine.outbox().is_empty() {
-        match slot.stream.write(slot.machine.outbox().unsent()) {
-            Ok(count) => slot.machine.outbox().advance(count),
+    let mut budget = FLUSH_BYTES_MAX;
+    while slot.writable && budget > 0 {
+        let unsent = slot.machine.unsent();
+        if unsent.is_empty() {
+            break;
+        }
+        match slot.stream.write(&unsent[..unsent.len().min(budget)]) {
+            Ok(count) => {
+                slot.machine.sent(count);
+                budget -= count;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => slot.writable = false,
             Err(_) => slot.machine.lost(),
         }
     }
-    if slot.machine.ends_output() && slot.machine.outbox().is_empty() && !slot.output_ended {
+    if slot.machine.ends_output() && slot.machine.unsent().is_empty() && !slot.output_ended {
         slot.output_ended = true;
         // An error means that the peer is gone already, which the next read will say.
         let _ = slot.stream.shutdown(Shutdown::Write);
