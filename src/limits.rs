@@ -65,6 +65,7 @@ pub const OUTBOX_MAX: usize = 16 << 10;
 
 /// Refusals that are logged in a second. What comes beyond them is only counted, so that no peer can fill the log.
 pub const REFUSALS_LOGGED_MAX: u32 = 50;
+
 /// Bytes sent to one peer in one turn of the loop. Answers are far smaller; who sends more takes turns.
 pub const FLUSH_BYTES_MAX: usize = 256 << 10;
 
