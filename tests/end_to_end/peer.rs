@@ -1,7 +1,7 @@
 //! A peer that takes one step at a time, in either dialect, so that a test can interrupt it between any two.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use coffer_protocol::Dialect;
 
@@ -95,7 +95,11 @@ impl Peer {
 
     /// Loses the connection.
     pub(crate) fn hang_up(&mut self) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            // Dropping it would not be enough: a process that another test is just starting may hold it, too, until
+            // it runs its program. An error means that the server was first.
+            let _ = link.shutdown(Shutdown::Both);
+        }
     }
 
     /// What acknowledges a verdict.

@@ -73,7 +73,7 @@ fn several_addresses() {
         return;
     };
     let mut running = Running::spawn(cofferd(folder.path()).args(arguments)).expect("it starts");
-    assert!(running.log().contains("listening on [::1]:"), "{}", running.log());
+    running.wait_for_log("listening on [::1]:");
     running.signal(rustix::process::Signal::INT);
     assert!(running.wait().status.success(), "Ctrl-C ends it in order");
 }
@@ -116,7 +116,7 @@ fn without_a_port_in_info_port_it_is_1256_with_a_warning() {
         let log = match Running::spawn(&mut cofferd(folder.path())) {
             Ok(running) => {
                 assert_eq!(running.address(), ([127, 0, 0, 1], 1256).into());
-                running.log()
+                running.wait_for_log(warning)
             }
             Err(ended) => {
                 assert!(ended.stderr.contains("cannot listen on 127.0.0.1:1256"), "{ended:?}");

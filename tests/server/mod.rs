@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -105,6 +105,8 @@ pub(crate) struct Ended {
 pub(crate) struct Running {
     process: Child,
     address: SocketAddr,
+    /// Kept open, for it may still write there.
+    _stdout: BufReader<ChildStdout>,
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -119,12 +121,13 @@ impl Running {
             .expect("the server's program runs");
         let stderr = Arc::new(Mutex::new(String::new()));
         let reader = Some(collect(process.stderr.take().expect("piped"), Arc::clone(&stderr)));
+        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("piped"))
-            .read_line(&mut line)
-            .expect("its stdout is text");
+        stdout.read_line(&mut line).expect("its stdout is text");
         let address = line.trim_end().strip_prefix("listening on ").map(str::parse);
-        let mut running = Self { process, address: ([0; 4], 0).into(), stderr, reader };
+        let address_unknown = ([0; 4], 0).into();
+        let mut running =
+            Self { process, address: address_unknown, _stdout: stdout, stderr, reader };
         match address {
             Some(address) => {
                 running.address = address.expect("an address and a port");
@@ -141,6 +144,13 @@ impl Running {
     /// What the server wrote to stderr so far.
     pub(crate) fn log(&self) -> String {
         self.stderr.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until the server has written `text` to stderr, and returns all that it wrote.
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        wait_for(&format!("{text:?} in the log"), || {
+            Some(self.log()).filter(|log| log.contains(text))
+        })
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
