@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// Longest wait for an answer before a client that would wait for ever counts as hanging. Long enough for a debug
 /// build on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a client keeps in `me.info` and `priv.key` from one run to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]

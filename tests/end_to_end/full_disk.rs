@@ -10,7 +10,7 @@ use coffer::Class;
 use crate::classic::{Client825, Client1100};
 use crate::content::noise;
 use crate::own::{BOTH, Own};
-use crate::server::{Server, Setup};
+use crate::server::{Down, Server, Setup};
 
 /// A small file system in memory.
 struct Mounted {
@@ -155,7 +155,26 @@ fn no_room_in_the_catalog() {
     server.stop();
 }
 
+#[test]
+fn a_start_without_room_says_so_and_harms_nothing() {
+    let Some(disk) = Mounted::new(24) else { return };
+    let mut server = Setup::new().data(&disk.path().join("data")).start();
+    let mut stored = Stored::new();
+    stored.store(&server, 10 << 10);
+    stored.store(&server, 1 << 20);
+    server.take_down(Down::Kill9);
+    let ballast = disk.fill_up(0);
+    let ended = Setup::new().data(server.data()).run().expect_err("a start has to be noted");
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("full: free some space"), "{}", ended.stderr);
+    fs::remove_file(ballast).expect("it is there");
+    server.start_again();
+    stored.check(&server);
+    stored.store(&server, 1 << 20);
+    server.stop();
+}
+
 fn restarted(mut server: Server) -> Server {
-    server.restart(crate::server::Down::Kill9);
+    server.restart(Down::Kill9);
     server
 }

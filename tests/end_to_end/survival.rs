@@ -238,3 +238,35 @@ fn a_verdict_whose_answer_was_lost_is_durable_and_can_be_asked_again() {
         assert_eq!(server.store().rows(&peer.name).len(), SIZES.len(), "each once");
     }
 }
+
+#[test]
+fn an_interruption_between_a_wrong_checksum_and_the_next_sending() {
+    for dialect in BOTH {
+        let mut server = Server::start();
+        let mut peer = Peer::new(server.address(), dialect, "Bob");
+        peer.introduce();
+        send_whole(&server, &mut peer, b"before", b"stays");
+        for interruption in [None, Some(Down::Sigterm), Some(Down::Kill9)] {
+            for (size, verdict) in SIZES.into_iter().zip([Verdict::Again, Verdict::GivingUp]) {
+                let (file, content) = (format!("{interruption:?} {size}"), noise(1, size));
+                assert_eq!(peer.upload(file.as_bytes(), &noise(2, size)), CHECKSUM);
+                let request = peer.verdict_request(verdict, file.as_bytes());
+                if dialect == Dialect::D1100 {
+                    peer.hang_up();
+                }
+                // Its answer, where there is one, is not waited for.
+                peer.link().write_all(&request).expect("the server reads");
+                match interruption {
+                    None => peer.hang_up(),
+                    Some(how) => restart(&mut server, &mut peer, how),
+                }
+                assert_eq!(peer.reconnect(), RECONNECTED);
+                assert_eq!(server.store().content("Bob", file.as_bytes(), None), None);
+                assert_eq!(peer.verdict(Verdict::Right, file.as_bytes()), ERROR, "{file}");
+                send_whole(&server, &mut peer, file.as_bytes(), &content);
+            }
+        }
+        assert_eq!(server.store().content("Bob", b"before", None), Some(b"stays".into()));
+        assert!(server.store().rows("Bob").iter().all(|row| row.version == 1));
+    }
+}
