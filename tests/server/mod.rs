@@ -206,8 +206,9 @@ fn collect(pipe: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHa
 /// A server that can be stopped, killed and started again over the same data.
 #[derive(Debug)]
 pub(crate) struct Server {
-    setup: Setup,
+    /// Dropped first: a server that still runs would write into the folder that is being removed.
     running: Running,
+    setup: Setup,
 }
 
 /// How a server goes down.
