@@ -59,7 +59,7 @@ pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> 
     };
     let workers = Workers::start(config.workers.value.into(), &tools)?;
 
-    announce(&addresses)?;
+    announce(&addresses);
     let end = reactor.run(&workers).context("the event loop failed")?;
     drop(reactor);
     workers.stop();
@@ -144,14 +144,16 @@ fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn announce(addresses: &[SocketAddr]) -> anyhow::Result<()> {
+/// Says on stdout where the server listens. Nobody needs to read it: a closed pipe is no reason to stop.
+fn announce(addresses: &[SocketAddr]) {
+    let lines: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
     let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!("cannot say on stdout where the server listens: {error}");
+    }
     for address in addresses {
-        writeln!(out, "listening on {address}")
-            .context("cannot say on stdout where the server listens")?;
         tracing::info!("listening on {address}");
     }
-    out.flush().context("cannot say on stdout where the server listens")
 }
 
 /// Takes the catalog's outcomes back to the reactor, after their commit.
