@@ -1,10 +1,10 @@
 //! The whole server: a data folder brought in order, threads started, the loop run, everything stopped in order.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -128,8 +128,24 @@ fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     }
     addresses
         .iter()
-        .map(|address| bind_one(*address).with_context(|| format!("cannot listen on {address}")))
+        .map(|address| bind_one(*address).map_err(|error| cannot_listen(*address, &error)))
         .collect()
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => {
+            "stop the program that listens there, or choose another port with --listen"
+        }
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need privileges; choose another with --listen"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; choose one of its own with --listen"
+        }
+        _ => "choose another address with --listen",
+    };
+    anyhow!("cannot listen on {address} ({error}): {advice}")
 }
 
 fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -146,7 +162,8 @@ fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Says on stdout where the server listens. Nobody needs to read it: a closed pipe is no reason to stop.
 fn announce(addresses: &[SocketAddr]) {
-    let lines: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
+    let lines: String =
+        addresses.iter().map(|address| format!("listening on {address}\n")).collect();
     let mut out = std::io::stdout().lock();
     if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
         tracing::warn!("cannot say on stdout where the server listens: {error}");
