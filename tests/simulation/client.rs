@@ -11,30 +11,21 @@ use coffer_protocol::request::{FILE_PACKET, Request, Verdict};
 use coffer_protocol::{ClientId, Dialect};
 use cofferd::moment::Moment;
 
+use crate::around::Around;
 use crate::content::File;
 use crate::dice::Dice;
+use crate::errands::{Errands, Fate};
 use crate::inbox::{Inbox, News};
 use crate::keys::KEYS;
 use crate::link::Links;
-use crate::model::{Model, refuses};
+use crate::model::refuses;
 use crate::profile::Profile;
-use crate::server::Keyring;
 
 /// How often a client begins anew before it gives up. While there are troubles it does not count.
 const TRIES_MAX: u32 = 150;
 
 /// How often a client hears that a file which it agreed with is refused before it believes that it is there.
 const REFUSALS_BELIEVED: u32 = 4;
-
-/// What a client needs from outside for a step.
-pub(crate) struct Around<'a> {
-    pub(crate) links: &'a mut Links,
-    pub(crate) model: &'a mut Model,
-    pub(crate) keyring: &'a Keyring,
-    pub(crate) dice: &'a mut Dice,
-    pub(crate) now: Moment,
-    pub(crate) calm: bool,
-}
 
 pub(crate) struct Client {
     pub(crate) name: String,
@@ -48,9 +39,7 @@ pub(crate) struct Client {
     inbox: Inbox,
     /// Not yet given to the network.
     unsent: Vec<u8>,
-    files: Vec<File>,
-    /// How far each file is.
-    fates: Vec<Fate>,
+    errands: Errands,
     phase: Phase,
     /// Whether the phase's request is sent.
     asked: bool,
@@ -82,27 +71,13 @@ enum Phase {
     Done,
 }
 
-/// What became of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
-    Open,
-    /// Agreed with, but the answer was lost.
-    Uncertain,
-    Acknowledged,
-    /// Refused ever after, because it is there.
-    Presumed,
-    /// The client itself did not want it any more.
-    GivenUp,
-}
-
 impl Client {
     pub(crate) fn draw(number: usize, profile: &Profile, dice: &mut Dice) -> Self {
         let dialect = *dice.pick(&[Dialect::D825, Dialect::D1100]);
         let contested = profile.contested && dice.once_in(2);
         let refused_again = refuses(profile.existing, dialect);
         let count = 1 + dice.below(3);
-        let files: Vec<File> =
-            (0..count).map(|at| File::draw(profile, !refused_again, at, dice)).collect();
+        let files = (0..count).map(|at| File::draw(profile, !refused_again, at, dice)).collect();
         Self {
             name: if contested { "Everybody".into() } else { format!("client {number}") },
             dialect,
@@ -120,8 +95,7 @@ impl Client {
             link: None,
             inbox: Inbox::default(),
             unsent: Vec::new(),
-            fates: vec![Fate::Open; count],
-            files,
+            errands: Errands::new(files),
             phase: Phase::Hello,
             asked: false,
             doubted: 0,
@@ -145,11 +119,6 @@ impl Client {
         let waits = self.asked && self.unsent.is_empty();
         let news = self.link.is_some_and(|link| links[link].has_news());
         !self.is_done() && self.wake <= now && (!waits || news)
-    }
-
-    /// The file that it is about.
-    fn at(&self) -> usize {
-        self.fates.iter().position(|fate| matches!(fate, Fate::Open | Fate::Uncertain)).unwrap_or(0)
     }
 
     pub(crate) fn step(&mut self, cx: &mut Around) {
@@ -202,9 +171,7 @@ impl Client {
         self.unsent = self.request(cx);
         self.asked = true;
         self.send_on(cx);
-        if self.phase == Phase::Verdict(Verdict::SendingAgain)
-            && self.dialect == Dialect::D825
-        {
+        if self.phase == Phase::Verdict(Verdict::SendingAgain) && self.dialect == Dialect::D825 {
             // Nothing is answered to 901.
             self.go_on(Phase::Upload);
         }
@@ -214,7 +181,7 @@ impl Client {
         let mut bytes = Vec::new();
         let id = self.id.unwrap_or(ClientId::NONE);
         let name = self.name.as_bytes();
-        let file = &self.files[self.at()];
+        let file = self.errands.file();
         let request = match self.phase {
             Phase::Hello if self.id.is_none() => Request::Register { name },
             Phase::Hello => Request::Reconnect { name },
@@ -223,10 +190,9 @@ impl Client {
             Phase::Verdict(verdict) => {
                 if verdict == Verdict::Right {
                     cx.model.approved(id, &file.name, &file.content);
-                    let at = self.at();
-                    self.fates[at] = Fate::Uncertain;
+                    self.errands.settle(Fate::Uncertain);
                 }
-                Request::Verdict { verdict, file: &self.files[self.at()].name }
+                Request::Verdict { verdict, file: &self.errands.file().name }
             }
             Phase::Done => return bytes,
         };
@@ -235,7 +201,7 @@ impl Client {
     }
 
     fn encoder(&self) -> Encoder {
-        let file = &self.files[self.at()];
+        let file = self.errands.file();
         let session = self.session.as_ref().expect("has a key");
         let id = self.id.expect("has an id");
         Encoder::new(session, id, &file.name, file.content.len() as u64).expect("small")
@@ -245,7 +211,7 @@ impl Client {
         let mut wire = Vec::new();
         let mut encoder = self.encoder();
         encoder.push_head(&mut wire);
-        encoder.push(&self.files[self.at()].content, &mut wire);
+        encoder.push(&self.errands.file().content, &mut wire);
         encoder.finish(&mut wire);
         if !self.manner.disorder || self.dialect == Dialect::D1100 {
             return wire;
@@ -263,7 +229,7 @@ impl Client {
 
     fn checksum(&self) -> u32 {
         let mut encoder = self.encoder();
-        encoder.push(&self.files[self.at()].content, &mut Vec::new());
+        encoder.push(&self.errands.file().content, &mut Vec::new());
         encoder.checksum()
     }
 
@@ -276,23 +242,16 @@ impl Client {
             (Phase::Hello, Reply::ReconnectRefused { id }) => self.unknown(cx, id),
             (Phase::Hello, Reply::Reconnected { id, wrapped })
             | (Phase::SendKey, Reply::Key { id, wrapped }) => self.keyed(cx, id, &wrapped),
-            (
-                Phase::Upload,
-                Reply::FileReceived { id, encrypted_size, file, checksum },
-            ) => {
+            (Phase::Upload, Reply::FileReceived { id, encrypted_size, file, checksum }) => {
                 assert_eq!(Some(id), self.id, "an answer for somebody else");
-                assert_eq!(file, self.files[self.at()].name, "an answer for another file");
+                assert_eq!(file, self.errands.file().name, "an answer for another file");
                 assert_eq!(encrypted_size, self.encoder().encrypted_size());
                 self.compare(cx.dice, checksum);
             }
-            (Phase::Verdict(_), Reply::FileReceived { .. })
-                if self.dialect == Dialect::D825 =>
-            {
+            (Phase::Verdict(_), Reply::FileReceived { .. }) if self.dialect == Dialect::D825 => {
                 self.judged(cx);
             }
-            (Phase::Verdict(_), Reply::Acknowledged { .. })
-                if self.dialect == Dialect::D1100 =>
-            {
+            (Phase::Verdict(_), Reply::Acknowledged { .. }) if self.dialect == Dialect::D1100 => {
                 self.judged(cx);
             }
             (_, Reply::RegistrationRefused | Reply::Error) => self.refused(cx),
@@ -343,16 +302,16 @@ impl Client {
     /// The verdict is acknowledged.
     fn judged(&mut self, cx: &mut Around) {
         let Phase::Verdict(verdict) = self.phase else { return };
-        let at = self.at();
         match verdict {
             Verdict::Right => {
                 let id = self.id.expect("has an id");
-                cx.model.acknowledged(id, &self.files[at].name, &self.files[at].content);
-                self.fates[at] = Fate::Acknowledged;
+                let file = self.errands.file();
+                cx.model.acknowledged(id, &file.name, &file.content);
+                self.errands.settle(Fate::Acknowledged);
             }
             Verdict::GivingUp => {
                 assert!(self.manner.doubts, "{}: the checksum stays wrong", self.name);
-                self.fates[at] = Fate::GivenUp;
+                self.errands.settle(Fate::GivenUp);
             }
             Verdict::SendingAgain => return self.go_on(Phase::Upload),
         }
@@ -362,7 +321,7 @@ impl Client {
     fn next_file(&mut self, links: &mut Links) {
         self.doubted = 0;
         self.refused_uploads = 0;
-        let is_last = !self.fates.iter().any(|fate| matches!(fate, Fate::Open | Fate::Uncertain));
+        let is_last = self.errands.is_done();
         self.go_on(if is_last { Phase::Done } else { Phase::Upload });
         if is_last {
             self.hang_up(links);
@@ -371,11 +330,10 @@ impl Client {
 
     /// An error is the answer.
     fn refused(&mut self, cx: &mut Around) {
-        let at = self.at();
-        if self.phase == Phase::Upload && self.fates[at] == Fate::Uncertain {
+        if self.phase == Phase::Upload && self.errands.is_uncertain() {
             self.refused_uploads += u32::from(cx.calm && self.manner.refused_again);
             if self.refused_uploads > REFUSALS_BELIEVED {
-                self.fates[at] = Fate::Presumed;
+                self.errands.settle(Fate::Presumed);
                 return self.next_file(cx.links);
             }
         }
@@ -421,24 +379,16 @@ impl Client {
         self.unsent.clear();
     }
 
-    /// What must have become of its files on a network that was healthy in the end.
-    pub(crate) fn check(&self, is_stored: impl Fn(ClientId, &[u8], &[u8]) -> bool) {
-        if self.manner.slow || self.manner.contested {
-            return;
-        }
-        for (file, fate) in self.files.iter().zip(&self.fates) {
-            let id = self.id.unwrap_or(ClientId::NONE);
-            let fine = match fate {
-                Fate::Acknowledged | Fate::GivenUp => true,
-                Fate::Presumed => is_stored(id, &file.name, &file.content),
-                Fate::Open | Fate::Uncertain => false,
-            };
-            assert!(fine, "{} could not back up {:?}: {fate:?}", self.name, file.name);
+    /// What must have become of its files once the troubles were over. A slow client may have been cut off again and
+    /// again, and of those that want the same name all but one are refused.
+    pub(crate) fn check(&self, is_stored: impl Fn(ClientId, &File) -> bool) {
+        if !self.manner.slow && !self.manner.contested {
+            self.errands.check(&self.name, self.id, is_stored);
         }
     }
 
     /// For the trace.
     pub(crate) fn describe(&self) -> String {
-        format!("{} {:?} {:?} {:?}", self.name, self.dialect, self.phase, self.fates)
+        format!("{} {:?} {:?} {:?}", self.name, self.dialect, self.phase, self.errands.fates())
     }
 }

@@ -15,13 +15,19 @@ use coffer_protocol::request::{FILE_PACKET, FilePacket, Request, Verdict};
 use coffer_protocol::{ClientId, Dialect, PACKET};
 use cofferd::moment::Moment;
 
-use crate::client::Around;
+use crate::around::Around;
 use crate::dice::Dice;
 use crate::inbox::{Inbox, News};
 use crate::keys::{HOSTILE, KEYS};
 
 /// Connections that one of them has at the same time.
 const LINKS_MAX: usize = 4;
+
+/// Names that no client may have.
+const BAD_NAMES: [&[u8]; 4] = [b"", &[0xff; 10], b"a\nb", &[b'n'; 255]];
+
+/// Files that it sends and judges, some under names that no file may have.
+const FILES: [&[u8]; 5] = [b"a.txt", b"../../etc/passwd", b"", b"nul\x01", b"docs/a.txt"];
 
 pub(crate) struct Hostile {
     name: String,
@@ -128,7 +134,9 @@ impl Hostile {
 
     fn learn(&mut self, cx: &mut Around, reply: Reply) {
         match reply {
-            Reply::Registered { id } | Reply::ReconnectRefused { id } if !cx.model.is_correct(id) => {
+            Reply::Registered { id } | Reply::ReconnectRefused { id }
+                if !cx.model.is_correct(id) =>
+            {
                 self.id = Some(id);
             }
             Reply::Key { id, wrapped } | Reply::Reconnected { id, wrapped } => {
@@ -187,7 +195,7 @@ impl Hostile {
         let name: &[u8] = match cx.dice.below(12) {
             0 => theirs.as_bytes(),
             1 if self.contests && !cx.model.is_correct(id) => b"Everybody",
-            2 => *cx.dice.pick(&[&b""[..], &[0xff; 10], b"a\nb", &[b'n'; 255]]),
+            2 => BAD_NAMES[cx.dice.below(BAD_NAMES.len())],
             _ => self.name.as_bytes(),
         };
         let request = match cx.dice.below(2) {
@@ -282,8 +290,7 @@ fn pushed(request: Request, dialect: Dialect, id: ClientId) -> Vec<u8> {
 }
 
 fn file(dice: &mut Dice) -> &'static [u8] {
-    let names: [&[u8]; 5] = [b"a.txt", b"../../etc/passwd", b"", b"nul\x01", b"docs/a.txt"];
-    *dice.pick(&names)
+    FILES[dice.below(FILES.len())]
 }
 
 /// Bytes that mean nothing, or a header that means too much.

@@ -40,7 +40,8 @@ impl Inbox {
         let dialect = if header.code < 2000 { Dialect::D825 } else { Dialect::D1100 };
         let length = Reply::payload_len(dialect, header).expect("a valid reply");
         let whole = dialect.padded_len(REPLY_HEADER + length);
-        let message: Vec<u8> = (self.bytes.len() >= whole).then(|| self.bytes.drain(..whole))?.collect();
+        let message: Vec<u8> =
+            (self.bytes.len() >= whole).then(|| self.bytes.drain(..whole))?.collect();
         let payload = &message[REPLY_HEADER..REPLY_HEADER + length];
         Some((dialect, Reply::parse(dialect, header.code, payload).expect("a valid reply")))
     }

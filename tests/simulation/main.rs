@@ -3,10 +3,12 @@
 //!
 //! `COFFER_SEEDS=10000` tries more seeds than usual; `COFFER_SEED=17` replays one and prints what happens.
 
+mod around;
 mod client;
 mod content;
 mod dice;
 mod disk;
+mod errands;
 mod hostile;
 mod inbox;
 mod keys;
@@ -41,17 +43,20 @@ fn nothing_acknowledged_is_lost_and_nobody_gets_in() {
         };
         total.peers += run.peers;
         total.connections += run.connections;
+        total.versions += run.versions;
         total.crashes += run.crashes;
         total.steps += run.steps;
     }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     println!(
-        "{seeds} seeds: {} clients, {} connections, {} crashes, {} steps; {:.0} clients a minute",
+        "{seeds} seeds: {} clients, {} connections, {} versions acknowledged, {} crashes, {} steps; {:.0} clients and {:.0} connections a minute",
         total.peers,
         total.connections,
+        total.versions,
         total.crashes,
         total.steps,
-        total.peers as f64 / minutes
+        total.peers as f64 / minutes,
+        total.connections as f64 / minutes
     );
 }
 

@@ -10,13 +10,15 @@ use cofferd::catalog::{Content, Reader, Stored};
 use cofferd::session::Existing;
 use cofferd::storage::{BlobStore, FaultyStore};
 
+use crate::content::File;
+
 /// What the peers know, and the server must hold to.
 #[derive(Default)]
 pub(crate) struct Model {
     /// The correct clients that were told that they are registered, by name.
     clients: BTreeMap<String, Client>,
     /// Their files.
-    files: BTreeMap<(ClientId, Vec<u8>), File>,
+    files: BTreeMap<(ClientId, Vec<u8>), Known>,
 }
 
 struct Client {
@@ -25,8 +27,9 @@ struct Client {
     dialect: Dialect,
 }
 
+/// What is known of a file.
 #[derive(Default)]
-struct File {
+struct Known {
     /// Every content that its owner agreed with, how often, and how often that was acknowledged.
     approvals: Vec<Approval>,
     /// What was acknowledged, oldest first, by its place among the approvals.
@@ -88,6 +91,11 @@ impl Model {
         file.acknowledged.push(place.expect("approved before"));
     }
 
+    /// How many versions were acknowledged.
+    pub(crate) fn versions(&self) -> u64 {
+        self.files.values().map(|file| file.acknowledged.len() as u64).sum()
+    }
+
     /// Compares all that is stored with what must be and may be.
     pub(crate) fn check(&self, reader: &Reader, store: &FaultyStore, existing: Existing) {
         let mut ids = BTreeSet::new();
@@ -137,13 +145,12 @@ impl Model {
         reader: &Reader,
         store: &FaultyStore,
         id: ClientId,
-        file: &[u8],
-        content: &[u8],
+        file: &File,
     ) -> bool {
-        let rows = reader.versions_after(&id, file, 0).expect("readable");
-        rows.iter().filter(|row| row.file == file).any(|row| {
-            let stored = reader.stored(&id, file, Some(row.version)).expect("readable");
-            stored.is_some_and(|stored| read(&stored, store) == content)
+        let rows = reader.versions_after(&id, &file.name, 0).expect("readable");
+        rows.iter().filter(|row| row.file == file.name).any(|row| {
+            let stored = reader.stored(&id, &file.name, Some(row.version)).expect("readable");
+            stored.is_some_and(|stored| read(&stored, store) == *file.content)
         })
     }
 }
@@ -157,7 +164,7 @@ pub(crate) fn refuses(existing: Existing, dialect: Dialect) -> bool {
     }
 }
 
-impl File {
+impl Known {
     /// Every version was agreed with, as often as it is there; every acknowledged one is there, in order.
     fn check(&self, versions: &[Vec<u8>]) {
         let places: Vec<usize> = versions

@@ -185,12 +185,8 @@ impl Server {
         call: impl FnOnce(&mut Connection, &mut Surroundings),
     ) {
         let Some(slot) = &mut self.slots[index] else { return };
-        let session = Context {
-            shared: &mut self.shared,
-            jobs: &mut self.jobs,
-            now,
-            connection: slot.id,
-        };
+        let session =
+            Context { shared: &mut self.shared, jobs: &mut self.jobs, now, connection: slot.id };
         let mut cx = Surroundings { session, pool: &mut self.pool };
         call(&mut slot.machine, &mut cx);
         flush(slot, links);
@@ -224,7 +220,7 @@ impl Server {
             if let Some(slot) = &self.slots[index]
                 && slot.machine.deadline().is_some_and(|deadline| deadline <= now)
             {
-                self.with(links, index, now, |machine, cx| machine.expire(cx));
+                self.with(links, index, now, Connection::expire);
             }
         }
         for upload in self.shared.expire(now) {

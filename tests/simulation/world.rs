@@ -10,7 +10,8 @@ use cofferd::moment::Moment;
 use cofferd::session::Load;
 use cofferd::storage::{Fate, Operation};
 
-use crate::client::{Around, Client};
+use crate::around::Around;
+use crate::client::Client;
 use crate::dice::Dice;
 use crate::disk::{Blobs, Disk};
 use crate::hostile::Hostile;
@@ -67,6 +68,8 @@ struct Troubles {
 pub(crate) struct Summary {
     pub(crate) peers: u64,
     pub(crate) connections: u64,
+    /// Versions that were acknowledged.
+    pub(crate) versions: u64,
     pub(crate) crashes: u64,
     pub(crate) steps: u64,
     pub(crate) digest: u64,
@@ -130,6 +133,7 @@ impl World {
         Summary {
             peers: (self.clients.len() + self.hostile.len()) as u64,
             connections: self.links.len() as u64,
+            versions: self.model.versions(),
             crashes: self.crashes,
             steps: self.steps,
             digest: self.digest,
@@ -179,7 +183,8 @@ impl World {
             client.is_ready(links, now).then_some(Action::Client(at))
         };
         actions.extend(self.clients.iter().enumerate().filter_map(ready));
-        let ready = |(at, peer): (usize, &Hostile)| peer.is_ready(now).then_some(Action::Hostile(at));
+        let ready =
+            |(at, peer): (usize, &Hostile)| peer.is_ready(now).then_some(Action::Hostile(at));
         actions.extend(self.hostile.iter().enumerate().filter_map(ready));
         if !self.links.arriving.is_empty() {
             actions.push(Action::Accept);
@@ -241,12 +246,13 @@ impl World {
     fn commit(&mut self) {
         let most = 1 + self.dice.below(8);
         let mean = self.profile.catalog_faults;
-        let failure = (mean > 0 && !self.is_calm() && self.dice.once_in(mean)).then(|| {
-            match self.dice.below(5) {
-                0 => CatalogError::Stopped,
-                1 => CatalogError::Busy,
-                _ => CatalogError::Full,
-            }
+        let failure = (mean > 0 && !self.is_calm() && self.dice.once_in(mean)).then(|| match self
+            .dice
+            .below(5)
+        {
+            0 => CatalogError::Stopped,
+            1 => CatalogError::Busy,
+            _ => CatalogError::Full,
         });
         let done = self.server.commit(most, failure, self.now, &mut self.dice);
         if let Committed::Fatal = done {
@@ -326,9 +332,7 @@ impl World {
         assert!((blobs..=blobs + left_behind).contains(&kept), "{kept} contents, {blobs} in rows");
         let reader = self.disk.reader();
         for client in &self.clients {
-            client.check(|id, file, content| {
-                Model::is_stored(&reader, &self.server.store, id, file, content)
-            });
+            client.check(|id, file| Model::is_stored(&reader, &self.server.store, id, file));
         }
     }
 
