@@ -28,7 +28,7 @@ pub(crate) struct Profile {
     /// Each is the mean of operations between two such failures; 0 for never.
     pub(crate) store_faults: u32,
     pub(crate) catalog_faults: u32,
-    /// How often the least used of the server's jobs is left for others: a mean of steps for a sync to end.
+    /// Syncs take their time.
     pub(crate) slow_syncs: bool,
     /// After so many steps there are no more troubles but slow and hostile peers.
     pub(crate) calm_after: u64,
@@ -60,6 +60,13 @@ impl Profile {
             slow_syncs: dice.once_in(3),
             calm_after: 3_000,
         }
+    }
+}
+
+impl Profile {
+    /// Whether the server and the network work as they should.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.cuts + self.crashes + self.store_faults + self.catalog_faults == 0
     }
 }
 
