@@ -91,6 +91,12 @@ impl Pool {
         }
     }
 
+    /// Buffers that were taken and have not come back.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.made - self.free.len()
+    }
+
     /// Whether [`Pool::take`] would give nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -193,11 +193,14 @@ fn deliver(
     }
 }
 
-fn fatal(result: &Result<Outcome, Arc<CatalogError>>) -> Option<&CatalogError> {
+/// The error after which nothing may be answered any more, if the result is one.
+#[must_use]
+pub fn fatal(result: &Result<Outcome, Arc<CatalogError>>) -> Option<&CatalogError> {
     result.as_ref().err().map(|error| &**error).filter(|error| error.is_fatal())
 }
 
-fn completion(store: &dyn BlobStore, (tag, result): Delivery<Tag>) -> Completion {
+/// What the catalog's outcome means to whom it was asked for. A blob whose version was not taken is removed.
+pub fn completion(store: &dyn BlobStore, (tag, result): Delivery<Tag>) -> Completion {
     let failure = |error: Arc<CatalogError>| Failure(error.to_string());
     match tag {
         Tag::Client(connection) => {

@@ -202,7 +202,7 @@ impl Connection {
     /// The [deadline](Self::deadline) has come.
     pub fn expire(&mut self, cx: &mut Surroundings) {
         if self.stage != Stage::Open {
-            return self.lost();
+            return self.hang_up();
         }
         let why = match self.waiting() {
             _ if self.is_mid_request() => {
@@ -213,6 +213,16 @@ impl Connection {
             Waiting::Next | Waiting::Worker => "the peer was silent for too long",
         };
         self.refuse_and_close(cx, Reason::TooSlow(why).error());
+    }
+
+    /// Stops waiting for a peer that does not close. What the network took of the last answer is as good as received:
+    /// only what is still unsent did not arrive.
+    fn hang_up(&mut self) {
+        if self.outbox.is_empty() {
+            self.stage = Stage::Closing;
+        } else {
+            self.lost();
+        }
     }
 
     /// The server stops: a connection with nothing under way is closed.

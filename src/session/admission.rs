@@ -105,6 +105,12 @@ impl Admission {
         Ok(())
     }
 
+    /// Uploads, those with an open file, and connections.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        let connections = self.addresses.values().map(|address| address.connections).sum();
+        (self.uploads, self.open_files, connections)
+    }
+
     /// The content of an upload is complete, or will never be.
     pub(super) fn end_upload(&mut self, with_file: bool) {
         self.uploads -= 1;

@@ -82,6 +82,10 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         Some(value)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.entries.len() >= self.entries_max
     }

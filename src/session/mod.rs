@@ -23,7 +23,7 @@ use crate::moment::Moment;
 
 pub use admission::{Admission, Quotas};
 pub use refusal::{Blame, Reason, Refusal};
-pub use shared::{Existing, Shared};
+pub use shared::{Existing, Load, Shared};
 
 /// What a session needs from outside while it decides.
 pub struct Context<'a> {

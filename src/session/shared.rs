@@ -82,6 +82,23 @@ pub struct Shared {
     refusals: Refusals,
 }
 
+/// How much [`Shared`] holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Names that are being registered.
+    pub reservations: usize,
+    /// d1100 session keys.
+    pub keys: usize,
+    /// d1100 uploads that wait for a verdict, or have just had it.
+    pub held: usize,
+    /// Uploads whose content is arriving.
+    pub uploads: usize,
+    /// Those among them that have a file open.
+    pub open_files: usize,
+    /// Connections.
+    pub connections: usize,
+}
+
 /// Refusals in the current second.
 #[derive(Default)]
 struct Refusals {
@@ -179,6 +196,20 @@ impl Shared {
         self.keys.expire(now);
         let gone = self.held.expire(now);
         gone.iter().filter_map(Held::unjudged).collect()
+    }
+
+    /// How much there is of everything.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let (uploads, open_files, connections) = self.admission.counts();
+        Load {
+            reservations: self.connected.len() + self.waiting.len(),
+            keys: self.keys.len(),
+            held: self.held.len(),
+            uploads,
+            open_files,
+            connections,
+        }
     }
 
     /// When [`Shared::expire`] should be called next.

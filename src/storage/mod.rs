@@ -6,6 +6,7 @@
 mod blob_id;
 mod data_dir;
 mod disk;
+mod faulty;
 mod folder_sync;
 pub mod view_name;
 mod walk;
@@ -15,6 +16,7 @@ use std::io::{self, Read, Seek};
 pub use blob_id::{BlobId, START_MAX};
 pub use data_dir::{DataDir, DataDirError, DataLock};
 pub use disk::{DiskStore, open_blob, remove_blob, sync_folder};
+pub use faulty::{Fate, FaultyStore, Operation};
 pub use walk::{blobs_in_order, holds_files, newest_start, remove_empty_folders};
 
 /// Immutable contents by id. The seam between the server and whatever keeps its bytes.

@@ -1,22 +1,27 @@
 //! Looking clients up.
 
 use coffer_protocol::ClientId;
+use rand::{Rng, RngExt};
 
 use super::unreadable;
 use crate::catalog::Reader;
 use crate::job::{Failure, KnownClient, Lookup};
 
 /// What the catalog knows of a name, and an id that nobody has.
-pub(super) fn find_client(reader: &Reader, name: &str) -> Result<Lookup, Failure> {
+pub(super) fn find_client(
+    reader: &Reader,
+    name: &str,
+    rng: &mut impl Rng,
+) -> Result<Lookup, Failure> {
     let client = reader.client_by_name(name).map_err(|error| unreadable(&error))?;
     let client = client.map(|client| KnownClient { id: client.id, public_key: client.public_key });
-    Ok(Lookup { client, fresh_id: fresh_id(reader)? })
+    Ok(Lookup { client, fresh_id: fresh_id(reader, rng)? })
 }
 
 /// Draws until an id is safe on the wire and unknown: almost always at the first or second try.
-fn fresh_id(reader: &Reader) -> Result<ClientId, Failure> {
+fn fresh_id(reader: &Reader, rng: &mut impl Rng) -> Result<ClientId, Failure> {
     loop {
-        if let Some(id) = ClientId::from_random(rand::random())
+        if let Some(id) = ClientId::from_random(rng.random())
             && reader.client_by_id(&id).map_err(|error| unreadable(&error))?.is_none()
         {
             return Ok(id);

@@ -4,6 +4,7 @@
 //! run in parallel. Nothing here decides who may do what (that is `session`).
 
 mod lookup;
+mod stepper;
 mod syncer;
 mod upload;
 
@@ -16,6 +17,7 @@ use std::thread::{Builder, JoinHandle};
 use coffer_protocol::Dialect;
 use coffer_protocol::cipher::SessionKey;
 use coffer_protocol::key::{KeyError, PublicKey};
+use rand::CryptoRng;
 
 use crate::catalog::{CatalogError, Change, Reader};
 use crate::job::{
@@ -25,6 +27,7 @@ use crate::limits::{SYNC_QUEUE_MAX, SYNCERS, WORKER_QUEUE_MAX};
 use crate::queue::Queue;
 use crate::storage::{BlobId, BlobStore};
 
+pub use stepper::Stepper;
 use syncer::{Synced, ToSync};
 use upload::Upload;
 
@@ -67,8 +70,7 @@ enum Task {
 
 /// The running pool.
 pub struct Workers {
-    queues: Vec<Arc<Queue<Task>>>,
-    sync_queue: Arc<Queue<ToSync>>,
+    queues: Queues,
     catalog: CatalogQueue,
     workers: Vec<JoinHandle<()>>,
     syncers: Vec<JoinHandle<()>>,
@@ -80,22 +82,14 @@ impl Workers {
     /// # Errors
     /// If the catalog cannot be read, or the system has no thread left.
     pub fn start(count: usize, tools: &Tools) -> anyhow::Result<Self> {
-        let sync_queue = Arc::new(Queue::new(SYNC_QUEUE_MAX));
-        let queues: Vec<_> = (0..count).map(|_| Arc::new(Queue::new(WORKER_QUEUE_MAX))).collect();
-        let workers = queues.iter().enumerate().map(|(number, queue)| {
-            let worker = Worker {
-                reader: Reader::open(&tools.catalog_path)?,
-                tools: tools.clone(),
-                queue: Arc::clone(queue),
-                sync_queue: Arc::clone(&sync_queue),
-                uploads: HashMap::new(),
-            };
+        let queues = Queues::new(count);
+        let workers = queues.workers(tools)?.into_iter().enumerate().map(|(number, worker)| {
             Ok(Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?)
         });
         let workers = workers.collect::<anyhow::Result<_>>()?;
-        let syncers = (0..SYNCERS).map(|number| syncer::start(number, &tools.store, &sync_queue));
+        let syncers = (0..SYNCERS).map(|number| syncer::start(number, &tools.store, &queues.sync));
         let syncers = syncers.collect::<io::Result<_>>()?;
-        Ok(Self { queues, sync_queue, catalog: Arc::clone(&tools.catalog), workers, syncers })
+        Ok(Self { queues, catalog: Arc::clone(&tools.catalog), workers, syncers })
     }
 
     /// Gives a job to whom it belongs.
@@ -103,38 +97,69 @@ impl Workers {
     /// # Panics
     /// If a queue is full, which the limits on connections rule out.
     pub fn dispatch(&self, job: Job) {
-        let queue = match job.work {
-            Work::AddClient { id, name, public_key } => {
-                let change = Change::AddClient { id, name, public_key };
-                let pushed = self.catalog.push((Tag::Client(job.connection), change));
-                return assert!(
-                    pushed.is_ok(),
-                    "the catalog's queue holds a change of every connection"
-                );
-            }
-            Work::FindClient { .. } | Work::WrapKey { .. } => self.shortest_queue(),
-            Work::Begin(upload, _)
-            | Work::Piece(upload, _)
-            | Work::Finish(upload)
-            | Work::Publish(upload)
-            | Work::Discard(upload) => &self.queues[(upload.0 % self.queues.len() as u64) as usize],
-        };
-        let pushed = queue.push(Task::Job(job));
-        assert!(pushed.is_ok(), "a worker's queue holds the jobs of every connection");
-    }
-
-    fn shortest_queue(&self) -> &Arc<Queue<Task>> {
-        self.queues.iter().min_by_key(|queue| queue.len()).expect("at least one worker")
+        self.queues.dispatch(&self.catalog, job);
     }
 
     /// Lets what was given be finished, and ends the threads. The catalog's queue stays open until the last worker is
     /// done, and is closed then.
     pub fn stop(self) {
-        self.queues.iter().for_each(|queue| queue.close());
+        self.queues.tasks.iter().for_each(|queue| queue.close());
         join(self.workers);
-        self.sync_queue.close();
+        self.queues.sync.close();
         join(self.syncers);
         self.catalog.close();
+    }
+}
+
+/// What waits for each worker, and for the syncers.
+struct Queues {
+    tasks: Vec<Arc<Queue<Task>>>,
+    sync: Arc<Queue<ToSync>>,
+}
+
+impl Queues {
+    fn new(count: usize) -> Self {
+        let tasks = (0..count).map(|_| Arc::new(Queue::new(WORKER_QUEUE_MAX))).collect();
+        Self { tasks, sync: Arc::new(Queue::new(SYNC_QUEUE_MAX)) }
+    }
+
+    /// A worker for each queue of tasks.
+    fn workers(&self, tools: &Tools) -> Result<Vec<Worker>, CatalogError> {
+        let workers = self.tasks.iter().map(|queue| {
+            Ok(Worker {
+                reader: Reader::open(&tools.catalog_path)?,
+                tools: tools.clone(),
+                queue: Arc::clone(queue),
+                sync_queue: Arc::clone(&self.sync),
+                uploads: HashMap::new(),
+            })
+        });
+        workers.collect()
+    }
+
+    fn dispatch(&self, catalog: &CatalogQueue, job: Job) {
+        let queue = match job.work {
+            Work::AddClient { id, name, public_key } => {
+                let change = Change::AddClient { id, name, public_key };
+                let pushed = catalog.push((Tag::Client(job.connection), change));
+                return assert!(
+                    pushed.is_ok(),
+                    "the catalog's queue holds a change of every connection"
+                );
+            }
+            Work::FindClient { .. } | Work::WrapKey { .. } => self.shortest(),
+            Work::Begin(upload, _)
+            | Work::Piece(upload, _)
+            | Work::Finish(upload)
+            | Work::Publish(upload)
+            | Work::Discard(upload) => &self.tasks[(upload.0 % self.tasks.len() as u64) as usize],
+        };
+        let pushed = queue.push(Task::Job(job));
+        assert!(pushed.is_ok(), "a worker's queue holds the jobs of every connection");
+    }
+
+    fn shortest(&self) -> &Arc<Queue<Task>> {
+        self.tasks.iter().min_by_key(|queue| queue.len()).expect("at least one worker")
     }
 }
 
@@ -157,21 +182,26 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         let queue = Arc::clone(&self.queue);
+        let mut rng = rand::rng();
         while let Some(task) = queue.pop() {
-            match task {
-                Task::Job(job) => self.work(job),
-                Task::Synced(synced) => self.synced(synced),
-            }
+            self.perform(task, &mut rng);
         }
     }
 
-    fn work(&mut self, Job { connection, work }: Job) {
+    fn perform(&mut self, task: Task, rng: &mut impl CryptoRng) {
+        match task {
+            Task::Job(job) => self.work(job, rng),
+            Task::Synced(synced) => self.synced(synced),
+        }
+    }
+
+    fn work(&mut self, Job { connection, work }: Job, rng: &mut impl CryptoRng) {
         let done = match work {
             Work::FindClient { name } => {
-                Done::ClientFound(lookup::find_client(&self.reader, &name))
+                Done::ClientFound(lookup::find_client(&self.reader, &name, rng))
             }
             Work::WrapKey { dialect, public_key, session_key } => {
-                Done::KeyWrapped(wrap_key(dialect, &public_key, session_key))
+                Done::KeyWrapped(wrap_key(dialect, &public_key, session_key, rng))
             }
             Work::AddClient { .. } => unreachable!("goes to the catalog"),
             Work::Begin(id, begin) => {
@@ -288,10 +318,10 @@ fn wrap_key(
     dialect: Dialect,
     public_key: &[u8],
     session_key: Option<Arc<SessionKey>>,
+    rng: &mut impl CryptoRng,
 ) -> Result<WrappedKey, KeyError> {
     let public_key = PublicKey::from_der(public_key)?;
-    let mut rng = rand::rng();
-    let key = session_key.unwrap_or_else(|| Arc::new(SessionKey::random(dialect, &mut rng)));
-    let wrapped = public_key.wrap(&key, &mut rng);
+    let key = session_key.unwrap_or_else(|| Arc::new(SessionKey::random(dialect, rng)));
+    let wrapped = public_key.wrap(&key, rng);
     Ok(WrappedKey { key, wrapped })
 }

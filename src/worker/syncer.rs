@@ -36,10 +36,18 @@ pub(super) fn start(
 ) -> io::Result<JoinHandle<()>> {
     let (store, queue) = (Arc::clone(store), Arc::clone(queue));
     Builder::new().name(format!("syncer-{number}")).spawn(move || {
-        while let Some(ToSync { upload, what, reply }) = queue.pop() {
-            reply(Synced { upload, result: sync(&*store, what) });
+        while let Some(to_sync) = queue.pop() {
+            to_sync.perform(&*store);
         }
     })
+}
+
+impl ToSync {
+    /// Syncs, and tells who waits for it.
+    pub(super) fn perform(self, store: &dyn BlobStore) {
+        let Self { upload, what, reply } = self;
+        reply(Synced { upload, result: sync(store, what) });
+    }
 }
 
 fn sync(store: &dyn BlobStore, what: Unsynced) -> io::Result<BlobId> {

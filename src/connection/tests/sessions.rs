@@ -8,7 +8,9 @@ use coffer_protocol::request::{Request, Verdict};
 use coffer_protocol::{ClientId, Dialect};
 
 use super::world::{KEY, World, encoded, pattern, unwrap};
-use crate::limits::{IDLE_MAX, RESERVATION_TTL, SESSION_KEY_TTL, VERDICT_MAX, VERDICT_TTL};
+use crate::limits::{
+    IDLE_MAX, LINGER_MAX, RESERVATION_TTL, SESSION_KEY_TTL, VERDICT_MAX, VERDICT_TTL,
+};
 use crate::session::{Existing, Quotas};
 
 const ERROR: [Reply; 1] = [Reply::Error];
@@ -333,6 +335,29 @@ fn an_answer_that_did_not_arrive_was_not_wrong() {
     assert!(
         matches!(answer, Reply::FileReceived { checksum, .. } if checksum == expected),
         "read the same way again"
+    );
+}
+
+#[test]
+fn an_answer_that_was_sent_may_be_wrong_however_late_its_reader_closes() {
+    let mut world = World::new(Existing::Dialect);
+    let (id, key) = world.register_1100("Bob");
+    let content = [vec![7; 1023], vec![1]].concat();
+    let (wire, expected) = encoded(&key, id, FILE, &content);
+    let connection = world.connect();
+    world.send(connection, &wire, usize::MAX);
+    let sent = world.replies(connection, Dialect::D1100);
+    assert!(
+        matches!(sent[..], [Reply::FileReceived { checksum, .. }] if checksum != expected),
+        "what ends like padding is read as padding first"
+    );
+    world.wait(LINGER_MAX);
+    assert!(!world.is_connected(connection));
+    world.ask_1100(id, Request::Verdict { verdict: Verdict::SendingAgain, file: FILE });
+    let answer = world.send_file_1100(id, &key, FILE, &content);
+    assert!(
+        matches!(answer, Reply::FileReceived { checksum, .. } if checksum == expected),
+        "and then the other way"
     );
 }
 
