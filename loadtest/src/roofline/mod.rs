@@ -104,8 +104,7 @@ pub(crate) fn command(args: &RooflineArgs) -> anyhow::Result<bool> {
 /// If something cannot be measured.
 pub(crate) fn measure(folder: &Path) -> anyhow::Result<Roofline> {
     let place = || format!("cannot measure in {}", folder.display());
-    let scratch =
-        TempDir::with_prefix_in("coffer-roofline-", folder).with_context(place)?;
+    let scratch = TempDir::with_prefix_in("coffer-roofline-", folder).with_context(place)?;
     let path = scratch.path();
     let rounds = |dialect| {
         eprintln!("roofline: receive, decrypt, checksum and write, dialect {dialect}");
