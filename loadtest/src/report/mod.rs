@@ -168,7 +168,7 @@ impl Report {
         print!("{}", table::text(self));
     }
 
-    /// The roofline's CPU-seconds for as many bytes of each dialect as were sent, per GiB.
+    /// The roofline's CPU-seconds per GiB, where all clients spoke one dialect.
     fn roofline_cpu_per_gib(&self) -> Option<f64> {
         let roofline = self.roofline.as_ref()?;
         match self.order.dialect.as_str() {
