@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn files_differ_and_keep_to_the_sizes() {
         let mut seen = std::collections::HashSet::new();
-        for (account, file) in (0..20).flat_map(|account| (0..20).map(move |file| (account, file))) {
+        for (account, file) in (0..20).flat_map(|account| (0..20).map(move |file| (account, file)))
+        {
             let content = Content::new(7, SIZES, account, file);
             assert!((SIZES.min..=SIZES.max).contains(&content.size()));
             let mut bytes = vec![0; 64];

@@ -170,9 +170,10 @@ impl Engine {
         }
         let pause = self.fleet.wishes.pauses.peek().map(|Reverse((at, _))| *at);
         // A millisecond more than the clock's grain, so that the timer has come when we wake.
-        let timer = self.shell.next_timer().map(|Moment(ms)| {
-            self.fleet.start + Duration::from_millis(ms + 1)
-        });
+        let timer = self
+            .shell
+            .next_timer()
+            .map(|Moment(ms)| self.fleet.start + Duration::from_millis(ms + 1));
         let sample = Some(self.fleet.stats.next_sample(now));
         let next = [pause, timer, self.fleet.next_arrival(), sample].into_iter().flatten().min();
         next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))

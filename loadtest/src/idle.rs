@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use cofferd::limits::STRANGERS_MAX;
 use serde::Serialize;
 
 use crate::args::{IdleArgs, Sizes, Speech};
@@ -49,6 +50,11 @@ struct IdleUsage {
 /// # Errors
 /// If it cannot be run.
 pub(crate) fn command(args: &IdleArgs) -> anyhow::Result<bool> {
+    if !args.reconnected && args.clients > STRANGERS_MAX {
+        bail!(
+            "a server lets {STRANGERS_MAX} clients be silent that have not said who they are: ask for fewer, or for --reconnected"
+        );
+    }
     make_room(args.clients)?;
     let place = Place::prepare(&args.server)?;
     let server = place.server(args.clients)?;
@@ -79,8 +85,8 @@ fn measure(engine: &mut Engine, args: &IdleArgs) -> anyhow::Result<IdleReport> {
         for _round in ["register", "reconnect"] {
             engine.fleet.identified = 0;
             for slot in 0..clients {
-                engine.with_client(slot, |fleet, mut link| {
-                    fleet.hang_up(slot, link.as_deref_mut());
+                engine.with_client(slot, |fleet, link| {
+                    fleet.hang_up(slot, link);
                     // Its connection is closed now, so there is none to be used.
                     fleet.identify(slot, None);
                 });

@@ -59,10 +59,10 @@ impl Link {
         }
     }
 
-    /// The client is through with this connection: it is closed, and its end is no news.
-    pub(crate) fn detach(&mut self) {
-        self.state = State::Detached;
+    /// The client is through with this connection: it is closed, and its end is no news. False if that was so before.
+    pub(crate) fn detach(&mut self) -> bool {
         self.out = Outgoing::default();
+        std::mem::replace(&mut self.state, State::Detached) != State::Detached
     }
 
     fn is_cut(&self) -> bool {

@@ -119,7 +119,8 @@ impl<'a> Oracle<'a> {
         }
         for file in missing {
             self.findings.missing += 1;
-            self.findings.blame(format!("file {file} of {} is not stored", self.ledger.name(number)));
+            self.findings
+                .blame(format!("file {file} of {} is not stored", self.ledger.name(number)));
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! What one connection sends: requests, and contents at the pace that was ordered.
 
-use coffer_protocol::cipher::SessionKey;
-use coffer_protocol::checksum::Sums;
-use coffer_protocol::encode::{Encoder, TooLarge};
 use coffer_protocol::ClientId;
+use coffer_protocol::checksum::Sums;
+use coffer_protocol::cipher::SessionKey;
+use coffer_protocol::encode::{Encoder, TooLarge};
 
 use crate::content::Content;
 use crate::limits::PIECE_BYTES;
@@ -209,7 +209,8 @@ impl Stream {
 
     fn finished(&self) -> Option<u32> {
         let all_sent = self.stage == Stage::Done && self.wire_sent == self.wire.len();
-        let checksum = || self.true_sums.as_ref().map_or(self.encoder.checksum(), Sums::on_the_wire);
+        let checksum =
+            || self.true_sums.as_ref().map_or(self.encoder.checksum(), Sums::on_the_wire);
         all_sent.then(checksum)
     }
 

@@ -35,7 +35,10 @@ impl Place {
             _ => default_program()?,
         };
         Ok(Self {
-            data: args.data.clone().or_else(|| remote.is_none().then(|| folder.path().join("data"))),
+            data: args
+                .data
+                .clone()
+                .or_else(|| remote.is_none().then(|| folder.path().join("data"))),
             folder,
             remote,
             program,
@@ -55,7 +58,7 @@ impl Place {
         Server::start(Launch {
             program: self.program.clone(),
             data: data.to_owned(),
-            log: self.folder.path().join("server.log"),
+            log: self.log(),
             // What is being closed still counts.
             connections: (2 * clients).clamp(1024, 2 * CLIENTS_MAX),
             arguments: self.arguments.clone(),
@@ -82,8 +85,14 @@ impl Place {
         beside.unwrap_or(self.folder.path())
     }
 
-    /// Keeps what was temporary, to be looked at.
+    /// Keeps what was temporary, to be looked at, if a server was started.
     pub(crate) fn keep(self) {
-        eprintln!("the server's log and data are kept in {}", self.folder.keep().display());
+        if self.log().exists() {
+            eprintln!("the server's log and data are kept in {}", self.folder.keep().display());
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("server.log")
     }
 }

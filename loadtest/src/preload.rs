@@ -41,7 +41,7 @@ pub(crate) fn is_wanted(args: &RunArgs, files: Option<u32>) -> anyhow::Result<bo
         bail!(
             "--preload needs {} MiB, and {PRELOAD_PERCENT_MAX} % of the free memory are {} MiB: ask for fewer or smaller files, or --stream",
             needed >> 20,
-            room / 100 * PRELOAD_PERCENT_MAX >> 20
+            (room / 100 * PRELOAD_PERCENT_MAX) >> 20
         );
     }
     Ok(possible && fits)

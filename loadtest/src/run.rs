@@ -49,7 +49,13 @@ pub(crate) struct ServerUsage {
 /// If it cannot be run, or ended early.
 pub(crate) fn command(args: &RunArgs) -> anyhow::Result<bool> {
     let place = Place::prepare(&args.server)?;
-    let outcome = run(args, &place)?;
+    let outcome = match run(args, &place) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            place.keep();
+            return Err(error);
+        }
+    };
     let report = Report::new(args, &outcome);
     report.print();
     if let Some(path) = &args.json {

@@ -26,6 +26,11 @@ impl Outages {
         self.0.load(Ordering::SeqCst)
     }
 
+    /// How often the server was killed.
+    pub(crate) fn count(&self) -> u32 {
+        self.now().div_ceil(2)
+    }
+
     /// Whether something begun at `then` may have met a server that was down.
     pub(crate) fn touch(&self, then: u32) -> bool {
         !then.is_multiple_of(2) || then != self.now()
@@ -139,7 +144,9 @@ impl Server {
         loop {
             match process.try_wait().context("cannot wait for the server")? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => bail!("the server ended with {status}{}", self.shared.launch.tail()),
+                Some(status) => {
+                    bail!("the server ended with {status}{}", self.shared.launch.tail())
+                }
                 None if start.elapsed() > STOP_MAX => {
                     bail!("the server did not stop within {} s", STOP_MAX.as_secs())
                 }

@@ -171,7 +171,7 @@ impl Stats {
         &self.samples
     }
 
-    /// Forgets the samples so far and the times that belong to files and sessions: the clock starts.
+    /// The clock starts: forgets the samples so far.
     pub(crate) fn start_clock(&mut self) {
         self.samples.clear();
         self.interval = SAMPLE_INTERVAL;

@@ -86,7 +86,13 @@ pub(crate) struct Since {
 
 impl Since {
     /// A request goes out.
-    pub(crate) fn sending(&mut self, session: &Session, bytes: &[u8], now: Instant, stats: &mut Stats) {
+    pub(crate) fn sending(
+        &mut self,
+        session: &Session,
+        bytes: &[u8],
+        now: Instant,
+        stats: &mut Stats,
+    ) {
         let header = bytes.first_chunk::<REQUEST_HEADER>().map(RequestHeader::parse);
         match header.and_then(|header| session.dialect().kind(header.code)) {
             Some(Kind::Register) => self.register = Some(now),

@@ -48,7 +48,7 @@ pub(crate) struct Fleet {
     pub(crate) wishes: Wishes,
     pub(crate) plan: Plan,
     pub(crate) start: Instant,
-    outages: Outages,
+    pub(crate) outages: Outages,
     speech: Speech,
     keys: Keys,
     key_serials: u64,
@@ -259,8 +259,7 @@ impl Fleet {
 
     /// A client is through with its connection.
     fn leave(&mut self, slot: usize, link: Option<&mut Link>) {
-        if let Some(link) = link {
-            link.detach();
+        if link.is_some_and(Link::detach) {
             self.forget_connection(slot);
         }
     }

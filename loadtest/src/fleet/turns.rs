@@ -41,7 +41,8 @@ impl Fleet {
         if let Some(rate) = self.plan.rate {
             let each = if self.plan.sessions { 1 } else { self.plan.files.unwrap_or(1) };
             let total = self.clients.len() as u64 * u64::from(each);
-            let total = (self.plan.duration.is_none() || self.plan.files.is_some()).then_some(total);
+            let total =
+                (self.plan.duration.is_none() || self.plan.files.is_some()).then_some(total);
             let total = total.filter(|_| !(self.plan.sessions && self.plan.duration.is_some()));
             self.arrivals = Some(Arrivals::new(now, rate, total, self.plan.duration));
         }
@@ -127,7 +128,8 @@ impl Fleet {
         let over = self.end.is_some_and(|end| now >= end);
         // Without a duration, each place has one session.
         let another = !self.plan.sessions || self.plan.duration.is_some() || client.files == 0;
-        let through = good && !(another && (self.plan.sessions || files_left));
+        // Whom nobody waits for goes on until the others are done.
+        let through = self.is_waited_for(slot) && !(another && (self.plan.sessions || files_left));
         if over || through {
             self.retire(slot);
         } else {

@@ -64,6 +64,7 @@ struct Events {
     key_exchanges: u64,
     mismatches: u64,
     resets: u64,
+    server_kills: u32,
     interrupted: u64,
     in_doubt: u64,
     cut_off: u64,
@@ -139,7 +140,7 @@ impl Report {
             files_per_second: per_second(counters.files as f64),
             mib_per_second: per_second(mib),
             sessions_per_second: per_second(counters.sessions as f64),
-            counters: Events::new(&counters),
+            counters: Events::new(&counters, fleet.outages.count()),
             latencies: latencies.map(|wait| Latency::new(wait, stats.waits(wait))).collect(),
             server: outcome.usage.map(|usage| {
                 ServerFigures::new(&usage, &counters, time, args.clients, stats.samples())
@@ -167,7 +168,7 @@ impl Report {
         print!("{}", table::text(self));
     }
 
-    /// The roofline's CPU-seconds for as many bytes of each dialect as were sent, per GiB.
+    /// The roofline's CPU-seconds per GiB, where all clients spoke one dialect.
     fn roofline_cpu_per_gib(&self) -> Option<f64> {
         let roofline = self.roofline.as_ref()?;
         match self.order.dialect.as_str() {
@@ -200,12 +201,13 @@ impl Order {
 }
 
 impl Events {
-    fn new(counters: &Counters) -> Self {
+    fn new(counters: &Counters, server_kills: u32) -> Self {
         Self {
             sessions: counters.sessions,
             key_exchanges: counters.key_exchanges,
             mismatches: counters.mismatches,
             resets: counters.resets,
+            server_kills,
             interrupted: counters.interrupted,
             in_doubt: counters.in_doubt,
             cut_off: counters.cut_off,
@@ -248,9 +250,8 @@ impl ServerFigures {
         let ServerUsage { idle, start, end } = usage;
         let cpu = end.cpu.saturating_sub(start.cpu).as_secs_f64();
         let per = |count: f64| (count > 0.0).then(|| cpu / count);
-        let grown = |kib: u64, before: u64| {
-            (kib.saturating_sub(before) << 10) as f64 / clients as f64
-        };
+        let grown =
+            |kib: u64, before: u64| (kib.saturating_sub(before) << 10) as f64 / clients as f64;
         let open_files = samples.iter().filter_map(|sample| sample.usage);
         Self {
             cpu_seconds: cpu,

@@ -22,7 +22,10 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     if let Some(view) = &report.view {
         let caught = if view.caught_up { "caught up" } else { "had NOT caught up" };
         let (seconds, cpu) = (view.seconds, view.cpu_seconds);
-        writeln!(out, "view        {caught} {seconds:.1} s after the end, with {cpu:.2} CPU-s more")?;
+        writeln!(
+            out,
+            "view        {caught} {seconds:.1} s after the end, with {cpu:.2} CPU-s more"
+        )?;
     }
     if let Some(roofline) = &report.roofline {
         write!(out, "{roofline}")?;
@@ -87,8 +90,9 @@ fn events(out: &mut String, report: &Report) -> std::fmt::Result {
     let ordered = [
         (counters.mismatches, "checksums wrong and repaired"),
         (counters.resets, "connections reset"),
-        (counters.interrupted, "waits cut by a killed server"),
-        (counters.in_doubt, "files in doubt after that"),
+        (u64::from(counters.server_kills), "times the server was killed"),
+        (counters.interrupted, "waits cut short by that"),
+        (counters.in_doubt, "files in doubt for that"),
         (counters.cut_off, "slow clients cut off"),
         (counters.trickled, "files came a byte at a time"),
     ];
