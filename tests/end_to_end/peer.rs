@@ -161,11 +161,11 @@ impl Peer {
     }
 
     /// A request by its offset from the dialect's first code.
-    fn request(&self, offset: u16, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn request(&self, offset: u16, payload: &[u8]) -> Vec<u8> {
         wire::request(&self.id, self.dialect.number() + offset, payload.len(), payload)
     }
 
-    fn name_field(&self) -> [u8; wire::NAME_FIELD] {
+    pub(crate) fn name_field(&self) -> [u8; wire::NAME_FIELD] {
         wire::name_field(self.name.as_bytes())
     }
 
@@ -184,6 +184,12 @@ impl Peer {
             };
             self.session_key = unwrapped.expect("it was wrapped for us");
         }
+    }
+
+    /// The connection in hand, or a new one, which the peer no longer has.
+    pub(crate) fn take_link(&mut self) -> TcpStream {
+        let server = self.server;
+        self.link.take().unwrap_or_else(|| connect(server))
     }
 
     /// The connection in hand, or a new one.

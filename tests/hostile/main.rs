@@ -1,0 +1,24 @@
+//! Peers that mean harm, against the server's real program over real sockets. For each: what it is answered, what it
+//! costs, and that a good client beside it does not notice.
+//!
+//! Peers that are merely broken are in `tests/end_to_end/hostile.rs`.
+
+#[path = "../classic/mod.rs"]
+mod classic;
+#[path = "../end_to_end/content.rs"]
+#[allow(dead_code)] // what this program does not need of it, tests/end_to_end does
+mod content;
+#[path = "../end_to_end/peer.rs"]
+#[allow(dead_code)]
+mod peer;
+#[path = "../server/mod.rs"]
+mod server;
+
+mod beside;
+mod floods;
+mod keys;
+mod lies;
+mod names;
+mod slow;
+mod strangers;
+mod verdicts;
