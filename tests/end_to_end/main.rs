@@ -17,6 +17,7 @@ mod memory;
 mod names;
 mod own;
 mod own_client;
+#[allow(dead_code)] // tests/hostile uses the rest of it
 mod peer;
 mod starting;
 mod stopping;
