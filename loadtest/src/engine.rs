@@ -3,12 +3,15 @@
 use std::cmp::Reverse;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cofferd::moment::Moment;
 use cofferd::reactor::shell::Shell;
 use mio::{Events, Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::fleet::Fleet;
 use crate::keys::{Keys, Openers};
@@ -33,6 +36,8 @@ pub(crate) struct Engine {
     openers: Openers,
     connector: Connector,
     progress: Progress,
+    /// Somebody wants us to stop. Our server must not be left behind then.
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -47,6 +52,10 @@ impl Engine {
         ours: Option<Server>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
+        let interrupted = Arc::default();
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+        }
         let openers = Openers::start(keys, Waker::new(poll.registry(), WAKE)?);
         Ok(Self {
             fleet,
@@ -56,14 +65,15 @@ impl Engine {
             openers,
             connector: Connector::new(address),
             progress: Progress::start(),
+            interrupted,
         })
     }
 
     /// Runs until `done`. `what` stands before the progress line.
     ///
     /// # Errors
-    /// If the system fails, the killed server does not start again, nothing is achieved for [`STUCK_MAX`], or there
-    /// are more than [`ERRORS_MAX`] errors.
+    /// If the system fails, the killed server does not start again, nothing is achieved for [`STUCK_MAX`], there are
+    /// more than [`ERRORS_MAX`] errors, or a signal comes.
     pub(crate) fn run_until(
         &mut self,
         what: &'static str,
@@ -194,6 +204,9 @@ impl Engine {
             let first = fleet.stats.errors().keys().next();
             first.map_or_else(String::new, |error| format!("; for example: {error}"))
         };
+        if self.interrupted.load(Ordering::Relaxed) {
+            bail!("interrupted");
+        }
         if fleet.stats.counters.errors > ERRORS_MAX {
             bail!("more than {ERRORS_MAX} errors{}", first_error());
         }
