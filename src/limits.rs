@@ -9,8 +9,9 @@ use coffer_protocol::request::FILE_PACKET;
 /// Connections at the same time, unless the operator says otherwise. Each costs a few hundred bytes while idle.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// Connections that have not said yet who they are. Beyond that the one that has been silent for longest goes.
-pub const STRANGERS_MAX: usize = 8_192;
+/// Connections, out of those that there may be, which are kept from peers that have not said yet who they are: when
+/// only these are left, the peer that has been silent for longest goes, so that silence cannot shut others out.
+pub const KEPT_FROM_STRANGERS: usize = 256;
 
 /// Registrations from one address in a [`WINDOW`], unless the operator says otherwise; other machines than this one do
 /// not come with more.
@@ -89,8 +90,9 @@ pub const SESSION_KEYS_MAX: usize = 65_536;
 /// How long a d1100 upload waits for a verdict on another connection.
 pub const VERDICT_TTL: Duration = Duration::from_secs(600);
 
-/// d1100 uploads that wait for a verdict, up to [`INLINE_BYTES_MAX`] of memory each; beyond that the oldest goes.
-pub const HELD_UPLOADS_MAX: usize = 4_096;
+/// d1100 uploads that wait for a verdict, up to [`INLINE_BYTES_MAX`] of memory each; beyond that the oldest goes. As
+/// many as there may be connections: every client that has just sent a file has one.
+pub const HELD_UPLOADS_MAX: usize = CONNECTIONS_MAX;
 
 // ---- Deadlines ----
 

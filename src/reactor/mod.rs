@@ -16,7 +16,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::buffer::{Buffer, Pool};
 use crate::connection::{Connection, Surroundings};
 use crate::job::{Completion, ConnectionId, Job};
-use crate::limits::{DRAIN_MAX, STRANGERS_MAX};
+use crate::limits::{DRAIN_MAX, KEPT_FROM_STRANGERS};
 use crate::moment::Moment;
 use crate::session::{Context, Shared};
 use crate::worker::{Answers, Workers};
@@ -61,6 +61,7 @@ pub struct Reactor {
     completions: Arc<Completions>,
     /// The newest connections, oldest first: among them are all that have not said who they are.
     strangers: VecDeque<ConnectionId>,
+    strangers_max: usize,
     draining: Option<Moment>,
 }
 
@@ -96,6 +97,7 @@ impl Reactor {
             host,
             completions,
             strangers: VecDeque::new(),
+            strangers_max: connections_max - KEPT_FROM_STRANGERS.min(connections_max / 8),
             draining: None,
         })
     }
@@ -176,7 +178,7 @@ impl Reactor {
                 }
             }
         }
-        while self.strangers.len() > STRANGERS_MAX
+        while self.strangers.len() > self.strangers_max
             && let Some(oldest) = self.strangers.pop_front()
         {
             self.shell.with(oldest, &mut self.host, Connection::give_way);
