@@ -38,6 +38,8 @@ pub(crate) struct Hostile {
     session: Option<Arc<SessionKey>>,
     /// Bytes that it sent last, to be sent again.
     last: Vec<u8>,
+    /// How far it is where it does as others do, in each dialect.
+    stages: [usize; 2],
     deeds: u32,
     pub(crate) wake: Moment,
 }
@@ -58,6 +60,7 @@ impl Hostile {
             id: None,
             session: None,
             last: Vec::new(),
+            stages: [0, 0],
             deeds: 10 + dice.below(50) as u32,
             wake: Moment(dice.within(0, 2_000)),
         }
@@ -156,22 +159,47 @@ impl Hostile {
 
     fn send(&mut self, line: usize, cx: &mut Around) {
         let Line { link, dialect, .. } = self.lines[line];
-        let bytes = match cx.dice.below(16) {
-            0..=2 => self.hello(dialect, cx),
-            3..=5 => self.public_key(dialect, cx.dice),
-            6..=7 => self.verdict(dialect, cx),
-            8..=11 => self.upload(cx.dice),
-            12 => self.packets(cx),
-            13 => self.chunks(cx.dice),
-            14 => self.last.clone(),
-            _ => noise(cx.dice),
-        };
+        let mut bytes = self.message(dialect, cx);
+        while cx.dice.once_in(4) {
+            // Without waiting for answers.
+            bytes.extend(self.message(dialect, cx));
+        }
         let sent = match cx.dice.below(6) {
             0 => cx.dice.below(bytes.len() + 1),
             _ => bytes.len(),
         };
         cx.links[link].send(&bytes[..sent]);
         self.last = bytes;
+    }
+
+    fn message(&mut self, dialect: Dialect, cx: &mut Around) -> Vec<u8> {
+        match cx.dice.below(32) {
+            0..=1 => self.hello(dialect, cx),
+            2..=3 => self.public_key(dialect, cx.dice),
+            4..=5 => self.verdict(dialect, cx),
+            6..=9 => self.upload(file(cx.dice), true, cx.dice),
+            10 => self.packets(cx),
+            11 => self.chunks(cx.dice),
+            12 => self.last.clone(),
+            13 => noise(cx.dice),
+            _ => self.next_in_turn(dialect, cx.dice),
+        }
+    }
+
+    /// What a client would send next: so it gets far enough to do harm.
+    fn next_in_turn(&mut self, dialect: Dialect, dice: &mut Dice) -> Vec<u8> {
+        let stage = &mut self.stages[usize::from(dialect == Dialect::D1100)];
+        let now = *stage;
+        *stage = if now == 3 { dice.below(3) } else { now + 1 };
+        let (id, name) = (self.id.unwrap_or(ClientId::NONE), self.name.as_bytes());
+        let file = FILES[0];
+        match now {
+            0 if self.id.is_none() => pushed(Request::Register { name }, dialect, id),
+            0 => pushed(Request::Reconnect { name }, dialect, id),
+            1 => self.public_key(dialect, dice),
+            2 => self.upload(file, false, dice),
+            _ => pushed(Request::Verdict { verdict: Verdict::Right, file }, dialect, id),
+        }
     }
 
     /// An id to bear: in d825 perhaps somebody else's.
@@ -225,16 +253,17 @@ impl Hostile {
     }
 
     /// A file as it should be, but for a byte or a piece here and there.
-    fn upload(&self, dice: &mut Dice) -> Vec<u8> {
+    fn upload(&self, file: &[u8], spoil: bool, dice: &mut Dice) -> Vec<u8> {
         let (Some(session), Some(id)) = (&self.session, self.id) else { return noise(dice) };
-        let content = vec![dice.below(256) as u8; dice.below(6000)];
+        let size_max = *dice.pick(&[6_000, 48_000]);
+        let content = vec![dice.below(256) as u8; dice.below(size_max)];
         let mut wire = Vec::new();
-        let mut encoder =
-            Encoder::new(session, id, file(dice), content.len() as u64).expect("small");
+        let mut encoder = Encoder::new(session, id, file, content.len() as u64).expect("small");
         encoder.push_head(&mut wire);
         encoder.push(&content, &mut wire);
         encoder.finish(&mut wire);
         match dice.below(6) {
+            _ if !spoil => {}
             0 => {
                 let at = dice.below(wire.len());
                 wire[at] ^= 1 << dice.below(8);
