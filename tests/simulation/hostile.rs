@@ -66,7 +66,7 @@ impl Hostile {
             id: None,
             turn: Turn::default(),
             last: Vec::new(),
-            deeds: 10 + dice.below(50) as u32,
+            deeds: 10 + dice.below(150) as u32,
             wake: Moment(dice.within(0, 2_000)),
         }
     }
