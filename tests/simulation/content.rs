@@ -50,7 +50,7 @@ fn size(profile: &Profile, dice: &mut Dice) -> usize {
         1 => near(PACKET, dice),
         2 => PACKET * (1 + dice.below(4)),
         3 => near(INLINE_BYTES_MAX as usize, dice),
-        4 => INLINE_BYTES_MAX as usize + dice.below(8 << 10),
+        4 | 7 => INLINE_BYTES_MAX as usize + 1 + dice.below(8 << 10),
         5 if profile.large => near(COLLECTED_BYTES_MAX as usize, dice),
         6 if profile.large => COLLECTED_BYTES_MAX as usize + dice.below(48 << 10),
         _ => 1 + dice.below(3000),

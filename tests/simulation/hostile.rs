@@ -35,7 +35,7 @@ pub(crate) struct Hostile {
     address: IpAddr,
     lines: Vec<Line>,
     id: Option<ClientId>,
-    session: Option<Arc<SessionKey>>,
+    turn: Turn,
     /// Bytes that it sent last, to be sent again.
     last: Vec<u8>,
     deeds: u32,
@@ -46,6 +46,14 @@ struct Line {
     link: usize,
     dialect: Dialect,
     inbox: Inbox,
+    turn: Turn,
+}
+
+/// How far it is where it does as others do: in d825 on one connection, in d1100 in all.
+#[derive(Default)]
+struct Turn {
+    stage: usize,
+    session: Option<Arc<SessionKey>>,
 }
 
 impl Hostile {
@@ -56,9 +64,9 @@ impl Hostile {
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1 + (number % 2) as u8)),
             lines: Vec::new(),
             id: None,
-            session: None,
+            turn: Turn::default(),
             last: Vec::new(),
-            deeds: 10 + dice.below(50) as u32,
+            deeds: 10 + dice.below(150) as u32,
             wake: Moment(dice.within(0, 2_000)),
         }
     }
@@ -81,7 +89,7 @@ impl Hostile {
         if self.lines.is_empty() || (self.lines.len() < LINKS_MAX && cx.dice.once_in(6)) {
             let dialect = *cx.dice.pick(&[Dialect::D825, Dialect::D1100]);
             let link = cx.links.connect(self.address);
-            self.lines.push(Line { link, dialect, inbox: Inbox::default() });
+            self.lines.push(Line { link, dialect, inbox: Inbox::default(), turn: Turn::default() });
             // It begins as everybody does, more often than not.
             if cx.dice.once_in(3) {
                 return;
@@ -128,11 +136,18 @@ impl Hostile {
                 self.lines.swap_remove(line);
                 cx.links[link].close();
             }
-            News::Reply(_, reply) => self.learn(cx, reply),
+            News::Reply(_, reply) => self.learn(line, cx, reply),
         }
     }
 
-    fn learn(&mut self, cx: &mut Around, reply: Reply) {
+    fn turn(&mut self, line: usize) -> &mut Turn {
+        match self.lines[line].dialect {
+            Dialect::D825 => &mut self.lines[line].turn,
+            Dialect::D1100 => &mut self.turn,
+        }
+    }
+
+    fn learn(&mut self, line: usize, cx: &mut Around, reply: Reply) {
         match reply {
             Reply::Registered { id } | Reply::ReconnectRefused { id }
                 if !cx.model.is_correct(id) =>
@@ -144,7 +159,7 @@ impl Hostile {
                 if let Some(session) = cx.keyring.get(&ours) {
                     assert!(!cx.model.is_correct(id), "a stranger has the key of {id}");
                     self.id = Some(id);
-                    self.session = Some(Arc::clone(session));
+                    self.turn(line).session = Some(Arc::clone(session));
                 }
             }
             Reply::FileReceived { id, .. } | Reply::Acknowledged { id } => {
@@ -156,22 +171,47 @@ impl Hostile {
 
     fn send(&mut self, line: usize, cx: &mut Around) {
         let Line { link, dialect, .. } = self.lines[line];
-        let bytes = match cx.dice.below(16) {
-            0..=2 => self.hello(dialect, cx),
-            3..=5 => self.public_key(dialect, cx.dice),
-            6..=7 => self.verdict(dialect, cx),
-            8..=11 => self.upload(cx.dice),
-            12 => self.packets(cx),
-            13 => self.chunks(cx.dice),
-            14 => self.last.clone(),
-            _ => noise(cx.dice),
-        };
+        let mut bytes = self.message(line, dialect, cx);
+        while cx.dice.once_in(3) {
+            // Without waiting for answers.
+            bytes.extend(self.message(line, dialect, cx));
+        }
         let sent = match cx.dice.below(6) {
             0 => cx.dice.below(bytes.len() + 1),
             _ => bytes.len(),
         };
         cx.links[link].send(&bytes[..sent]);
         self.last = bytes;
+    }
+
+    fn message(&mut self, line: usize, dialect: Dialect, cx: &mut Around) -> Vec<u8> {
+        match cx.dice.below(32) {
+            0..=1 => self.hello(dialect, cx),
+            2..=3 => self.public_key(dialect, cx.dice),
+            4..=5 => self.verdict(dialect, cx),
+            6..=9 => self.upload(line, file(cx.dice), true, cx.dice),
+            10 => self.packets(cx),
+            11 => self.chunks(cx.dice),
+            12 => self.last.clone(),
+            13 => noise(cx.dice),
+            _ => self.next_in_turn(line, dialect, cx.dice),
+        }
+    }
+
+    /// What a client would send next: so it gets far enough to do harm.
+    fn next_in_turn(&mut self, line: usize, dialect: Dialect, dice: &mut Dice) -> Vec<u8> {
+        let turn = self.turn(line);
+        let now = if turn.stage == 1 && turn.session.is_some() { 2 } else { turn.stage };
+        turn.stage = if now == 3 { 2 - usize::from(dice.once_in(4)) * 2 } else { now + 1 };
+        let (id, name) = (self.id.unwrap_or(ClientId::NONE), self.name.as_bytes());
+        let file = FILES[0];
+        match now {
+            0 if self.id.is_none() => pushed(Request::Register { name }, dialect, id),
+            0 => pushed(Request::Reconnect { name }, dialect, id),
+            1 => self.public_key(dialect, dice),
+            2 => self.upload(line, file, false, dice),
+            _ => pushed(Request::Verdict { verdict: Verdict::Right, file }, dialect, id),
+        }
     }
 
     /// An id to bear: in d825 perhaps somebody else's.
@@ -225,16 +265,18 @@ impl Hostile {
     }
 
     /// A file as it should be, but for a byte or a piece here and there.
-    fn upload(&self, dice: &mut Dice) -> Vec<u8> {
-        let (Some(session), Some(id)) = (&self.session, self.id) else { return noise(dice) };
-        let content = vec![dice.below(256) as u8; dice.below(6000)];
+    fn upload(&mut self, line: usize, file: &[u8], spoil: bool, dice: &mut Dice) -> Vec<u8> {
+        let id = self.id;
+        let (Some(session), Some(id)) = (&self.turn(line).session, id) else { return noise(dice) };
+        let size_max = *dice.pick(&[6_000, 48_000]);
+        let content = vec![dice.below(256) as u8; dice.below(size_max)];
         let mut wire = Vec::new();
-        let mut encoder =
-            Encoder::new(session, id, file(dice), content.len() as u64).expect("small");
+        let mut encoder = Encoder::new(session, id, file, content.len() as u64).expect("small");
         encoder.push_head(&mut wire);
         encoder.push(&content, &mut wire);
         encoder.finish(&mut wire);
         match dice.below(6) {
+            _ if !spoil => {}
             0 => {
                 let at = dice.below(wire.len());
                 wire[at] ^= 1 << dice.below(8);

@@ -109,7 +109,10 @@ impl Model {
         for client in listed {
             assert!(ids.insert(client.id), "an id is given out twice");
             let known = self.clients.get(&client.name);
-            let once = known.is_some_and(|known| refuses(existing, known.dialect));
+            let once = match known {
+                Some(known) => refuses(existing, known.dialect),
+                None => existing == Existing::Refuse,
+            };
             self.check_files(reader, store, client.id, known.is_some(), once);
         }
         for ((id, name), file) in &self.files {
@@ -132,11 +135,12 @@ impl Model {
             let content = read(&stored.expect("just listed"), store);
             files.entry(row.file).or_default().push(content);
         }
+        let refused = "a second version where it is refused";
+        assert!(!once || files.values().all(|versions| versions.len() == 1), "{refused}");
         for (name, versions) in files.iter().filter(|_| is_tracked) {
             let file = self.files.get(&(id, name.clone()));
             let file = file.unwrap_or_else(|| panic!("nobody agreed with any {name:?} of {id}"));
             file.check(versions);
-            assert!(!once || versions.len() == 1, "a second version where it is refused");
         }
     }
 
