@@ -16,6 +16,7 @@ mod memory;
 mod names;
 mod own;
 mod own_client;
+#[allow(dead_code)] // what this program does not need of it, tests/hostile does
 mod peer;
 mod starting;
 mod stopping;
