@@ -91,9 +91,15 @@ impl Pool {
         }
     }
 
+    /// Buffers that were taken and not given back.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.made - self.free.len()
+    }
+
     /// Whether [`Pool::take`] would give nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.free.is_empty() && self.made == POOL_BUFFERS_MAX
+        self.in_use() == POOL_BUFFERS_MAX
     }
 }
