@@ -100,6 +100,6 @@ impl Pool {
     /// Whether [`Pool::take`] would give nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.free.is_empty() && self.made == POOL_BUFFERS_MAX
+        self.in_use() == POOL_BUFFERS_MAX
     }
 }

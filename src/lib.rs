@@ -23,6 +23,7 @@ pub mod recovery;
 pub mod server;
 pub mod session;
 pub mod storage;
+mod sync;
 pub mod view;
 pub mod worker;
 

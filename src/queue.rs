@@ -1,7 +1,8 @@
 //! A bounded queue between threads: pushing never waits, taking does.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A first-in, first-out queue of at most `capacity` items, shared by [`std::sync::Arc`].
 ///
@@ -55,12 +56,6 @@ impl<T> Queue<T> {
         let mut state = self.wait_for_items();
         let count = state.items.len().min(max);
         out.extend(state.items.drain(..count));
-        let more = !state.items.is_empty();
-        drop(state);
-        if more {
-            // A push wakes one taker; what this one leaves behind is for the next.
-            self.filled.notify_one();
-        }
         count > 0
     }
 
@@ -83,9 +78,11 @@ impl<T> Queue<T> {
     }
 
     fn wait_for_items(&self) -> MutexGuard<'_, State<T>> {
-        let state = self.lock();
-        let waited = self.filled.wait_while(state, |state| state.items.is_empty() && !state.closed);
-        waited.expect("no holder of this lock panics")
+        let mut state = self.lock();
+        while state.items.is_empty() && !state.closed {
+            state = self.filled.wait(state).expect("no holder of this lock panics");
+        }
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -93,7 +90,7 @@ impl<T> Queue<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;
@@ -136,5 +133,121 @@ mod tests {
         let mut all: Vec<u32> = takers.into_iter().flat_map(|t| t.join().expect("taker")).collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..1000));
+    }
+}
+
+/// What holds in every order in which threads can meet.
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread::{self, JoinHandle};
+
+    /// A thread that takes up to `max` items at a time until there are no more, and returns them.
+    fn taker(queue: &Arc<Queue<u32>>, max: usize) -> JoinHandle<Vec<u32>> {
+        let queue = Arc::clone(queue);
+        thread::spawn(move || {
+            let mut taken = Vec::new();
+            while queue.take_all(max, &mut taken) {}
+            taken
+        })
+    }
+
+    fn sorted(takers: impl IntoIterator<Item = JoinHandle<Vec<u32>>>) -> Vec<u32> {
+        let mut all: Vec<u32> =
+            takers.into_iter().flat_map(|taker| taker.join().expect("a taker")).collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn one_taker_gets_everything_in_order() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::new(8));
+            let popped = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || std::iter::from_fn(|| queue.pop()).collect::<Vec<u32>>())
+            };
+            (0..3).for_each(|n| queue.push(n).expect("room"));
+            queue.close();
+            assert_eq!(popped.join().expect("a taker"), [0, 1, 2]);
+        });
+    }
+
+    #[test]
+    fn two_takers_share_everything_and_both_end() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::new(8));
+            let takers = [taker(&queue, 1), taker(&queue, 1)];
+            (0..2).for_each(|n| queue.push(n).expect("room"));
+            queue.close();
+            assert_eq!(sorted(takers), [0, 1]);
+        });
+    }
+
+    #[test]
+    fn every_item_has_a_taker_awake_without_a_close() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::new(8));
+            let takers = [(), ()].map(|()| {
+                let queue = Arc::clone(&queue);
+                // Each is content with one item, so that both end only if both are woken.
+                thread::spawn(move || {
+                    let mut taken = Vec::new();
+                    assert!(queue.take_all(1, &mut taken));
+                    taken
+                })
+            });
+            (0..2).for_each(|n| queue.push(n).expect("room"));
+            assert_eq!(sorted(takers), [0, 1]);
+        });
+    }
+
+    #[test]
+    fn closing_wakes_all() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::<u32>::new(8));
+            let takers = [taker(&queue, 8), taker(&queue, 8)];
+            queue.close();
+            assert!(sorted(takers).is_empty());
+        });
+    }
+
+    #[test]
+    fn a_group_is_all_that_waits() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::new(8));
+            queue.push(0).expect("room");
+            queue.push(1).expect("room");
+            let committer = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || {
+                    let (mut first, mut all) = (Vec::new(), Vec::new());
+                    assert!(queue.take_all(8, &mut first));
+                    while queue.take_all(8, &mut all) {}
+                    (first, all)
+                })
+            };
+            let pushed = queue.push(2);
+            queue.close();
+            let (first, rest) = committer.join().expect("the committer");
+            assert_eq!(pushed, Ok(()));
+            assert!(first.starts_with(&[0, 1]), "what waited goes in one group: {first:?}");
+            assert_eq!([first, rest].concat(), [0, 1, 2]);
+        });
+    }
+
+    #[test]
+    fn a_push_is_taken_or_given_back_never_lost() {
+        loom::model(|| {
+            let queue = Arc::new(Queue::new(1));
+            let taker = taker(&queue, 8);
+            let pusher = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || (0..2).filter(|&n| queue.push(n).is_ok()).collect::<Vec<_>>())
+            };
+            queue.close();
+            assert_eq!(sorted([taker]), pusher.join().expect("the pusher"));
+        });
     }
 }

@@ -85,7 +85,8 @@ impl Reactor {
         connections_max: usize,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let completions = Arc::new(Completions::new(Waker::new(poll.registry(), WAKE)?));
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let completions = Arc::new(Completions::new(move || waker.wake()));
         poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         let listeners = Listeners::new(sockets, poll.registry(), FIRST_LISTENER, connections_max)?;
         let host = ServerHost { start: Instant::now(), now: Moment(0), shared, jobs: Vec::new() };

@@ -52,11 +52,12 @@ pub fn propose_folder(client_name: &str) -> String {
 }
 
 /// Equal for two components that some file system takes for the same name: they differ at most in case or in Unicode
-/// form. Upper case comes first, because it unites more (the two small sigmas, the long s).
+/// form. Upper case unites what lower case keeps apart (the two small sigmas, the long s), and the other way round
+/// (the two sharp s).
 #[must_use]
 pub fn fold_key(component: &str) -> String {
-    let upper = component.nfc().collect::<String>().to_uppercase();
-    upper.to_lowercase().nfc().collect()
+    let lower = component.nfc().collect::<String>().to_lowercase();
+    lower.to_uppercase().to_lowercase().nfc().collect()
 }
 
 /// `component` with a number before its extension: `a.txt` becomes `a~2.txt`.
@@ -227,6 +228,8 @@ mod tests {
             ("ΟΔΟΣ", "οδος"),
             ("οδοσ", "οδος"),
             ("ſ", "s"),
+            ("Maẞ", "maß"),
+            ("MASS", "maß"),
         ] {
             assert_eq!(fold_key(one), fold_key(other), "{one} {other}");
         }

@@ -1,5 +1,6 @@
 //! Every task of a contributor: `cargo xtask TASK`, with nothing to install.
 
+mod fuzz;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,15 @@ enum Task {
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Tries every order in which threads can meet at the queues between them.
+    Loom,
+    /// Fuzzes every target, or one, for so many seconds each (needs a nightly toolchain and a C++ compiler).
+    Fuzz {
+        /// How long each target runs.
+        seconds: u32,
+        /// A target of fuzz/src/targets; without it, all in turn.
+        target: Option<String>,
     },
     /// The documentation, warnings denied.
     Docs,
@@ -68,6 +78,14 @@ impl Task {
             Self::Bench { arguments } => {
                 Step::cargo(&["bench", "--workspace"]).and(arguments).run()
             }
+            Self::Loom => Step::cargo(&["test", "--package", "cofferd", "--lib", "models::"])
+                .env("RUSTFLAGS", "--cfg loom")
+                // Unbounded, two takers take hours; loom's authors find two or three enough for nearly every fault.
+                .env("LOOM_MAX_PREEMPTIONS", "3")
+                // Other flags build everything anew; what is built without them stays.
+                .env("CARGO_TARGET_DIR", "target/loom")
+                .run(),
+            Self::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
             Self::Docs => Step::cargo(&["doc", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run(),

@@ -19,7 +19,7 @@ pub(crate) enum Ended {
 pub(crate) struct Step {
     program: String,
     arguments: Vec<String>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Step {
@@ -38,8 +38,8 @@ impl Step {
         self
     }
 
-    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
+    pub(crate) fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
         self
     }
 
@@ -61,15 +61,15 @@ impl Step {
     }
 
     fn command(&self) -> Command {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest.parent().unwrap_or(manifest);
+        let root = root();
         let program = if self.program.starts_with('.') {
             root.join(&self.program)
         } else {
             self.program.clone().into()
         };
         let mut command = Command::new(program);
-        command.args(&self.arguments).envs(self.environment.iter().copied()).current_dir(root);
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        command.args(&self.arguments).envs(environment).current_dir(root);
         command
     }
 
@@ -85,6 +85,12 @@ impl Step {
             .collect::<Vec<_>>()
             .join(" ")
     }
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
 }
 
 /// Runs the steps in order, up to the first one that does not end well.

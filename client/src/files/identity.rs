@@ -122,17 +122,23 @@ fn base64_lines(key: &PrivateKey) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(lines.collect::<Vec<_>>().concat())
 }
 
-/// What `me.info` says; a private key in the form of d825 only.
-struct Info {
-    name: String,
-    id: ClientId,
-    key: Option<PrivateKey>,
+/// What `me.info` says.
+pub struct Info {
+    /// The client's name.
+    pub name: String,
+    /// Its id.
+    pub id: ClientId,
+    /// Its private key, in the form of d825 only; d1100 has it in `priv.key`.
+    pub key: Option<PrivateKey>,
 }
 
 impl Info {
     /// Reads either form. They cannot be mistaken for each other: d1100's line of the id ends after 16 bytes, where
     /// d825's has a hex digit.
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it, to be read behind the file's name.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let end = bytes.iter().position(|&byte| byte == b'\n').ok_or("has a single line")?;
         let (name, rest) = (&bytes[..end], &bytes[end + 1..]);
         let name = check_client_name(name.strip_suffix(b"\r").unwrap_or(name))
@@ -160,8 +166,11 @@ fn raw_line(bytes: &[u8]) -> Option<ClientId> {
     (rest.len() >= Dialect::D1100.key_len()).then_some(ClientId(id))
 }
 
-/// Either form of `priv.key`.
-fn parse_key_file(bytes: &[u8]) -> Result<PrivateKey, KeyError> {
+/// Reads either form of `priv.key`.
+///
+/// # Errors
+/// [`KeyError::NoPrivateKey`] for whatever is wrong with it.
+pub fn parse_key_file(bytes: &[u8]) -> Result<PrivateKey, KeyError> {
     PrivateKey::from_pkcs8(bytes).or_else(|_| parse_base64(bytes))
 }
 

@@ -5,7 +5,7 @@ mod place;
 mod small;
 mod transfer;
 
-pub use identity::{Identity, Saved, load, save};
+pub use identity::{Identity, Info, Saved, load, parse_key_file, save};
 pub use place::state_dir;
 pub use small::create_private_dir;
 pub use transfer::{Server, Transfer};

@@ -72,8 +72,11 @@ impl Transfer {
         Self::parse(&bytes).map_err(malformed)
     }
 
-    /// Reads the three lines. The error says what is wrong with them.
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads the three lines.
+    ///
+    /// # Errors
+    /// What is wrong with them, to be read behind the file's name.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let mut lines =
             lines.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
