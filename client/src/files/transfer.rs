@@ -34,7 +34,8 @@ impl FromStr for Server {
             };
             let digits = port.bytes().all(|byte| byte.is_ascii_digit());
             let port = port.parse().ok().filter(|&port| digits && port != 0)?;
-            let host_ok = !host.is_empty() && !host.contains(|c: char| c.is_whitespace());
+            let odd = |c: char| c.is_whitespace() || matches!(c, '[' | ']');
+            let host_ok = !host.is_empty() && !host.contains(odd);
             host_ok.then(|| Self { host: host.to_owned(), port })
         });
         parsed.ok_or_else(|| Error::Address(escape(text.as_bytes()).into_owned()))
@@ -157,9 +158,10 @@ mod tests {
             assert_eq!((server.host.as_str(), server.port), (host, port));
             assert_eq!(server.to_string(), text);
         }
-        for bad in
-            ["", "h", "h:", ":1", "h:0", "h:65536", "h:+1", "h:1x", "::1:5", "[::1:5", "a b:1"]
-        {
+        for bad in [
+            "", "h", "h:", ":1", "h:0", "h:65536", "h:+1", "h:1x", "::1:5", "[::1:5", "[[x]:1",
+            "a b:1",
+        ] {
             assert!(bad.parse::<Server>().is_err(), "{bad}");
         }
     }

@@ -45,7 +45,7 @@ pub(crate) fn request(world: &World, bytes: &mut Bytes) -> Vec<u8> {
     let Who { dialect, name, id } = who(world, bytes);
     let name = name.as_bytes();
     let file = bytes.one_of(&FILES);
-    let (key, data) = ([0x30; 160], [bytes.byte(); PACKET]);
+    let (key, data) = ([0x30; 162], [bytes.byte(); PACKET]);
     let request = match bytes.below(7) {
         0 => Request::Register { name },
         1 => Request::PublicKey { name, key: &key[..bytes.one_of(&[160, 162, 1])] },
