@@ -2,24 +2,23 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-
-use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::classic::{Client825, End};
 
 /// Starts `cofferd` with `listener` as its descriptor 3. Killed by the test.
 fn start(listener: &TcpListener, data: &Path) -> Child {
-    let hand_over = format!(
-        "exec 3<&{}; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" --config /dev/null --data \"$1\"",
-        listener.as_raw_fd()
-    );
+    // It comes as the shell's standard input: not every shell knows descriptors of two digits.
+    let hand_over = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; \
+                     exec \"$0\" --config /dev/null --data \"$1\"";
+    let handle = OwnedFd::from(listener.try_clone().expect("a descriptor"));
     let mut server = Command::new("sh")
-        .args(["-c", &hand_over, env!("CARGO_BIN_EXE_cofferd")])
+        .args(["-c", hand_over, env!("CARGO_BIN_EXE_cofferd")])
         .arg(data)
+        .stdin(Stdio::from(handle))
         .stdout(Stdio::piped())
         .spawn()
         .expect("a shell");
@@ -40,7 +39,6 @@ fn a_restart_behind_an_inherited_socket_refuses_no_connection() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    fcntl_setfd(&listener, FdFlags::empty()).expect("survives exec");
     let address = listener.local_addr().expect("bound");
 
     let mut first = start(&listener, &data);
