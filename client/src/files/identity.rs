@@ -22,7 +22,7 @@ const BASE64_LINE: usize = 72;
 const KEY_FILLER: usize = 64;
 
 /// What to do about an unreadable identity.
-const TODO: &str = "restore it from a copy, or move it away to register as a new client";
+const ADVICE: &str = "restore it from a copy, or move it away to register as a new client";
 
 /// Who a client is.
 pub struct Identity {
@@ -52,7 +52,7 @@ pub fn load(dir: &Path) -> Result<Option<Saved>, Error> {
     let malformed = |path: &Path, problem: String| Error::Malformed {
         path: path.to_path_buf(),
         problem,
-        todo: TODO,
+        todo: ADVICE,
     };
     let info = Info::parse(&bytes).map_err(|problem| malformed(&path, problem))?;
     let (key, dialect) = match info.key {

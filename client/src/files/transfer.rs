@@ -11,7 +11,7 @@ use super::small;
 use crate::Error;
 
 /// What to do about a `transfer.info` that says something else.
-const TODO: &str = "write exactly three lines: HOST:PORT, the client's name, the file to send";
+const ADVICE: &str = "write exactly three lines: HOST:PORT, the client's name, the file to send";
 
 /// A server's address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,7 +68,7 @@ impl Transfer {
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("transfer.info");
         let malformed =
-            |problem: String| Error::Malformed { path: path.clone(), problem, todo: TODO };
+            |problem: String| Error::Malformed { path: path.clone(), problem, todo: ADVICE };
         let bytes = small::read(&path)?.ok_or_else(|| malformed("does not exist".to_owned()))?;
         Self::parse(&bytes).map_err(malformed)
     }
