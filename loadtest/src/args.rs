@@ -36,8 +36,8 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "spawn")]
     pub(crate) server: Option<String>,
     /// Start a server of our own [default without --server: the cofferd next to this program]
-    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "")]
-    pub(crate) spawn: Option<PathBuf>,
+    #[arg(long, value_name = "PATH")]
+    pub(crate) spawn: Option<Option<PathBuf>>,
     /// The server's data folder: with --spawn it is used and kept, with --server what was acknowledged is compared in
     /// it afterwards
     #[arg(long, value_name = "DIR")]
@@ -260,6 +260,15 @@ mod tests {
         assert_eq!("0..1MiB".parse::<Sizes>().expect("a range"), size(0, 1 << 20));
         for bad in ["", "x", "1MB", "2..1", "..", "99999999999GiB"] {
             assert!(bad.parse::<Sizes>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_of_our_own_needs_no_path() {
+        for good in [&["--spawn"][..], &["--spawn", "--clients", "2"], &["--spawn", "a/path"], &[]]
+        {
+            let line = ["coffer-loadtest", "run"].iter().chain(good);
+            assert!(Args::try_parse_from(line).is_ok(), "{good:?}");
         }
     }
 

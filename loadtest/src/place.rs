@@ -31,7 +31,7 @@ impl Place {
         let folder = folder.context("cannot make a temporary folder")?;
         let program = match &args.spawn {
             _ if remote.is_some() => PathBuf::new(),
-            Some(path) if !path.as_os_str().is_empty() => path.clone(),
+            Some(Some(path)) => path.clone(),
             _ => default_program()?,
         };
         Ok(Self {
