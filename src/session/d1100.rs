@@ -16,7 +16,7 @@ use coffer_protocol::request::{Request, Verdict};
 use coffer_protocol::{ClientId, Dialect};
 
 use super::d825::{begin_upload, break_off};
-use super::exchange::{AWAIT, Exchange, Progress, Reservation};
+use super::exchange::{Exchange, Progress, Reservation};
 use super::refusal::{Reason, Refusal};
 use super::shared::{FileKey, Held};
 use super::{Context, Offer, Open, Outcome, Step, Waiting};
@@ -59,11 +59,11 @@ impl Session {
         match *request {
             Request::Register { name } => {
                 self.state = State::AwaitExchange(Exchange::register(cx, self.peer, name)?);
-                Ok(AWAIT)
+                Ok(Step::Await)
             }
             Request::Reconnect { name } => {
                 self.state = State::AwaitExchange(Exchange::reconnect(cx, self.peer, id, name)?);
-                Ok(AWAIT)
+                Ok(Step::Await)
             }
             Request::PublicKey { name, key } => self.public_key(cx, id, name, key),
             Request::Verdict { verdict, file } => self.verdict(cx, id, verdict, file),
@@ -80,7 +80,7 @@ impl Session {
         let reservation = Reservation { id, name: name.to_owned() };
         let exchange = Exchange::public_key(cx, Dialect::D1100, reservation, key);
         self.state = State::AwaitExchange(exchange);
-        Ok(AWAIT)
+        Ok(Step::Await)
     }
 
     fn verdict(
@@ -104,7 +104,7 @@ impl Session {
                 *held = Held::Publishing(upload);
                 cx.push(Work::Publish(upload));
                 self.state = State::AwaitPublish(key);
-                Ok(AWAIT)
+                Ok(Step::Await)
             }
             (Held::Waiting(received), Verdict::SendingAgain | Verdict::GivingUp) => {
                 let (upload, attempt) = (received.upload, received.attempt);
@@ -160,7 +160,7 @@ impl Session {
         match exchange.complete(cx, Dialect::D1100, done)? {
             Progress::Waiting(exchange) => {
                 self.state = State::AwaitExchange(exchange);
-                Ok(AWAIT)
+                Ok(Step::Await)
             }
             Progress::Reserved { reservation, reply } => {
                 let Reservation { id, name } = reservation;

@@ -21,7 +21,7 @@ use coffer_protocol::name::check_file_name;
 use coffer_protocol::request::{Request, Verdict};
 use coffer_protocol::{ClientId, Dialect};
 
-use super::exchange::{AWAIT, Exchange, Progress, Reservation};
+use super::exchange::{Exchange, Progress, Reservation};
 use super::refusal::{Reason, Refusal};
 use super::{Context, Judged, Offer, Open, Outcome, Received, Step, Waiting};
 use crate::job::{Begin, Done, UploadFailure, UploadId, Work};
@@ -93,7 +93,7 @@ impl Session {
             return Err(Reason::OutOfTurn.error());
         }
         self.state = State::AwaitExchange { exchange: start()?, reserved: None };
-        Ok(AWAIT)
+        Ok(Step::Await)
     }
 
     fn public_key(&mut self, cx: &mut Context, id: ClientId, name: &[u8], key: &[u8]) -> Outcome {
@@ -106,7 +106,7 @@ impl Session {
         let reservation = reservation.clone();
         let exchange = Exchange::public_key(cx, Dialect::D825, reservation.clone(), key);
         self.state = State::AwaitExchange { exchange, reserved: Some(reservation) };
-        Ok(AWAIT)
+        Ok(Step::Await)
     }
 
     fn verdict(
@@ -144,7 +144,7 @@ impl Session {
         if verdict == Verdict::Right {
             cx.push(Work::Publish(received.upload));
             self.state = State::AwaitPublish(client, received);
-            return AWAIT;
+            return Step::Await;
         }
         cx.push(Work::Discard(received.upload));
         let reply = received.reply(client.id);
@@ -224,7 +224,7 @@ impl Session {
         match exchange.complete(cx, Dialect::D825, done) {
             Ok(Progress::Waiting(exchange)) => {
                 self.state = State::AwaitExchange { exchange, reserved };
-                Ok(AWAIT)
+                Ok(Step::Await)
             }
             Ok(Progress::Reserved { reservation, reply }) => {
                 self.state = State::ExpectKey(reservation);

@@ -15,8 +15,8 @@ use coffer_protocol::name::check_client_name;
 use coffer_protocol::reply::Reply;
 use coffer_protocol::{ClientId, Dialect};
 
+use super::Context;
 use super::refusal::{Reason, Refusal};
-use super::{Context, Step};
 use crate::job::{Done, KnownClient, Lookup, Work, WrappedKey};
 
 /// A name that is being registered, and the id that it will have.
@@ -197,6 +197,3 @@ impl Exchange {
         Progress::Keyed { client, key: wrapped.key, reply }
     }
 }
-
-/// [`Step::Await`], for the many places that end in it.
-pub(super) const AWAIT: Step = Step::Await;
