@@ -4,7 +4,7 @@
 //!   Open ──answered (d1100) | fatal refusal | too slow──> Lingering ──peer closed | deadline──┐
 //!    └──peer closed and nothing to do | connection lost──────────────────────────────> Closing ──jobs done──> freed
 //! ```
-//! What is here is a connection's life: stages, deadlines, answers. How its bytes are consumed is in [`input`].
+//! What is here is a connection's life: stages, deadlines, answers. How its bytes are consumed is in `input`.
 
 mod input;
 mod outbox;
