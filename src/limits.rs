@@ -47,7 +47,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 // ---- Buffers ----
 
-/// Bytes of a receive buffer: one system call's worth; larger ones measured no faster.
+/// Bytes of a receive buffer: one system call's worth. Half of it made no difference beyond the noise.
 pub const POOL_BUFFER_BYTES: usize = 256 << 10;
 
 /// Receive buffers in all: 32 MiB. When all are in use the reactor stops reading until workers give some back.
@@ -61,7 +61,7 @@ pub const CONTENT_JOBS_MAX: usize = 4;
 /// ones that a client sends ahead. Who sends more ahead of an answer than this is cut off.
 pub const LEFTOVER_MAX: usize = 4 << 10;
 
-/// Bytes of answers that wait for a peer which does not read them; beyond that nothing more is read from it.
+/// Bytes of answers that wait for a peer which does not read them; beyond that it is cut off.
 pub const OUTBOX_MAX: usize = 16 << 10;
 
 /// Refusals that are logged in a second. What comes beyond them is only counted, so that no peer can fill the log.
@@ -126,7 +126,7 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// is met first; meeting it is a fault of ours and stops the server.
 pub const WORKER_QUEUE_MAX: usize = 1 << 20;
 
-/// Threads that only wait for the disk: one does some 700 durable files a second, eight about 5,000.
+/// Threads that only wait for the disk: one does some 700 durable files a second, four some 3,700.
 pub const SYNCERS: usize = 8;
 
 /// Finished contents that wait for a syncer, at most one per upload.
