@@ -58,7 +58,7 @@ pub const POOL_BUFFERS_MAX: usize = 128;
 pub const CONTENT_JOBS_MAX: usize = 4;
 
 /// Bytes that may be left over behind a run of content: at most one request that is not complete, and a few small
-/// ones that a client sends ahead. Who sends more ahead of an answer than this is cut off.
+/// ones that a client sends ahead. Where more stands behind content, the content is copied out instead.
 pub const LEFTOVER_MAX: usize = 4 << 10;
 
 /// Bytes of answers that wait for a peer which does not read them; beyond that it is cut off.
