@@ -126,8 +126,15 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// is met first; meeting it is a fault of ours and stops the server.
 pub const WORKER_QUEUE_MAX: usize = 1 << 20;
 
-/// Threads that only wait for the disk: one does some 700 durable files a second, four some 3,700.
+/// Threads that wait for the disk until a large content is synced.
 pub const SYNCERS: usize = 8;
+
+/// Threads that write and sync collected contents, a group of them at a time: while one waits for the disk, the next
+/// group gathers behind the other.
+pub const GROUP_SYNCERS: usize = 2;
+
+/// Contents in such a group: 8 MiB at most, so that the first of them does not wait long.
+pub const SYNC_GROUP_MAX: usize = 128;
 
 /// Finished contents that wait for a syncer, at most one per upload.
 pub const SYNC_QUEUE_MAX: usize = 1 << 16;

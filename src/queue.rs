@@ -19,6 +19,8 @@ pub struct Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
+    /// Takers that wait: without one, waking is a system call for nothing.
+    waiting: usize,
     closed: bool,
 }
 
@@ -26,7 +28,7 @@ impl<T> Queue<T> {
     /// An open, empty queue for at most `capacity` items. Memory is taken as items come.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let state = Mutex::new(State { items: VecDeque::new(), closed: false });
+        let state = Mutex::new(State { items: VecDeque::new(), waiting: 0, closed: false });
         Self { state, filled: Condvar::new(), capacity }
     }
 
@@ -40,8 +42,11 @@ impl<T> Queue<T> {
             return Err(item);
         }
         state.items.push_back(item);
+        let wanted = state.waiting > 0;
         drop(state);
-        self.filled.notify_one();
+        if wanted {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
@@ -80,7 +85,9 @@ impl<T> Queue<T> {
     fn wait_for_items(&self) -> MutexGuard<'_, State<T>> {
         let mut state = self.lock();
         while state.items.is_empty() && !state.closed {
+            state.waiting += 1;
             state = self.filled.wait(state).expect("no holder of this lock panics");
+            state.waiting -= 1;
         }
         state
     }

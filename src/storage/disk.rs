@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 
 use super::blob_id::{BLOBS_PER_FOLDER, folder_name, start_name};
 use super::folder_sync::FolderSync;
+use super::group_sync::{self, GroupSync};
 use super::{BlobId, BlobReader, BlobStore, BlobWriter};
 
 /// Contents below the folder `blobs` of a data folder, created under the number of one start of the server.
@@ -85,14 +86,47 @@ fn make_private_folder(path: &Path) -> io::Result<bool> {
     }
 }
 
-impl BlobStore for DiskStore {
-    fn create(&self) -> io::Result<Box<dyn BlobWriter>> {
+impl DiskStore {
+    fn begin(&self) -> io::Result<DiskWriter> {
         let (id, folder) = self.place()?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
             File::from(openat(folder.folder(), id.file_name(), flags, Mode::RUSR | Mode::WUSR)?);
-        Ok(Box::new(DiskWriter { next: Arc::clone(&self.next), id, folder, file, sealed: false }))
+        let name = Name { next: Arc::clone(&self.next), id, folder, sealed: false };
+        Ok(DiskWriter { file, name })
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<DiskWriter> {
+        let mut writer = self.begin()?;
+        writer.write_at(0, bytes)?;
+        Ok(writer)
+    }
+
+    fn store_group(&self, contents: &[Vec<u8>]) -> Vec<io::Result<BlobId>> {
+        let group = GroupSync::begin(&self.blobs);
+        // The files are closed again at once, so that a group needs no more of them than a single content.
+        let write = |bytes: &Vec<u8>| self.write(bytes).map(|writer| writer.name);
+        let names: Vec<io::Result<Name>> = contents.iter().map(write).collect();
+        let synced = group.and_then(GroupSync::end);
+        let seal = |mut name: Name| match &synced {
+            Ok(()) => Ok(name.keep()),
+            Err(error) => Err(name.leave(error)),
+        };
+        names.into_iter().map(|name| name.and_then(seal)).collect()
+    }
+}
+
+impl BlobStore for DiskStore {
+    fn create(&self) -> io::Result<Box<dyn BlobWriter>> {
+        Ok(Box::new(self.begin()?))
+    }
+
+    fn store(&self, contents: &[Vec<u8>]) -> Vec<io::Result<BlobId>> {
+        if contents.len() > 1 && group_sync::is_reliable() {
+            return self.store_group(contents);
+        }
+        contents.iter().map(|bytes| self.write(bytes)?.sync()).collect()
     }
 
     fn open(&self, id: BlobId) -> io::Result<Box<dyn BlobReader>> {
@@ -105,31 +139,55 @@ impl BlobStore for DiskStore {
 }
 
 struct DiskWriter {
+    file: File,
+    name: Name,
+}
+
+/// The name of a content that was created. Dropped before the content is kept, it removes it.
+struct Name {
     next: Arc<Mutex<Next>>,
     id: BlobId,
     folder: Arc<FolderSync>,
-    file: File,
     sealed: bool,
+}
+
+impl DiskWriter {
+    fn sync(mut self) -> io::Result<BlobId> {
+        self.file.sync_all()?;
+        self.name.folder.sync().map_err(|error| self.name.leave(&error))?;
+        Ok(self.name.keep())
+    }
 }
 
 impl BlobWriter for DiskWriter {
     fn id(&self) -> BlobId {
-        self.id
+        self.name.id
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 
-    fn seal(mut self: Box<Self>) -> io::Result<()> {
-        self.file.sync_all()?;
-        self.folder.sync().inspect_err(|_| leave_folder(&self.next, self.id.folder()))?;
-        self.sealed = true;
-        Ok(())
+    fn seal(self: Box<Self>) -> io::Result<()> {
+        self.sync().map(drop)
     }
 }
 
-impl Drop for DiskWriter {
+impl Name {
+    /// It is durable, and so is the content.
+    fn keep(&mut self) -> BlobId {
+        self.sealed = true;
+        self.id
+    }
+
+    /// It may not be durable, and whatever comes now goes into another folder.
+    fn leave(&self, error: &io::Error) -> io::Error {
+        leave_folder(&self.next, self.id.folder());
+        io::Error::new(error.kind(), format!("a blob could not be synced: {error}"))
+    }
+}
+
+impl Drop for Name {
     fn drop(&mut self) {
         if self.sealed {
             return;
@@ -201,6 +259,36 @@ mod tests {
         store.remove(id).expect("being gone is no error");
         let error = store.open(id).map(drop).expect_err("removed");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_group_is_stored_in_its_order_like_single_contents() {
+        let (temp, store) = store();
+        let contents: Vec<Vec<u8>> = (0..3_u8).map(|n| vec![n; usize::from(n) * 1000]).collect();
+        for group in [&contents[..], &contents[..1], &[]] {
+            let stored = store.store(group);
+            assert_eq!(stored.len(), group.len());
+            for (content, id) in group.iter().zip(stored) {
+                let path = temp.path().join(id.expect("a working disk").path());
+                assert_eq!(&fs::read(path).expect("there"), content);
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_synced_leaves_nothing() {
+        let (temp, store) = store();
+        let contents = [vec![1], vec![2]];
+        let folder = store.place().expect("room").1;
+        // Nothing that is opened by its path is there any more, what is open still works.
+        fs::rename(temp.path(), temp.path().with_extension("gone")).expect("ours");
+        let stored = store.store_group(&contents);
+        assert!(stored.iter().all(Result::is_err), "{stored:?}");
+        fs::rename(temp.path().with_extension("gone"), temp.path()).expect("ours");
+        let left = fs::read_dir(temp.path().join("00000007/00000000")).expect("there").count();
+        assert_eq!(left, 0);
+        drop(folder);
+        assert_eq!(store.begin().expect("room").name.id.number(), BLOBS_PER_FOLDER);
     }
 
     #[test]

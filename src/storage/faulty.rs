@@ -13,7 +13,7 @@ pub enum Operation {
     Create,
     /// [`BlobWriter::write_at`].
     Write,
-    /// [`BlobWriter::seal`].
+    /// [`BlobWriter::seal`], or the one sync of a [`BlobStore::store`].
     Seal,
     /// [`BlobStore::remove`].
     Remove,
@@ -122,10 +122,15 @@ impl FaultyStore {
 impl State {
     fn seal(&mut self, id: BlobId) -> io::Result<()> {
         (self.faults)(Operation::Seal)?;
+        self.keep(id);
+        Ok(())
+    }
+
+    fn keep(&mut self, id: BlobId) -> BlobId {
         if let Some(blob) = self.blobs.get_mut(&id) {
             blob.sealed = true;
         }
-        Ok(())
+        id
     }
 }
 
@@ -137,6 +142,21 @@ impl BlobStore for FaultyStore {
         state.next += 1;
         state.blobs.insert(id, Blob { bytes: Vec::new(), sealed: false });
         Ok(Box::new(FaultyWriter { store: self.clone(), id }))
+    }
+
+    fn store(&self, contents: &[Vec<u8>]) -> Vec<io::Result<BlobId>> {
+        let write = |bytes: &Vec<u8>| {
+            let mut writer = self.create()?;
+            writer.write_at(0, bytes)?;
+            Ok(writer)
+        };
+        let written: Vec<io::Result<_>> = contents.iter().map(write).collect();
+        let synced = (self.lock().faults)(Operation::Seal);
+        let seal = |writer: Box<dyn BlobWriter>| match &synced {
+            Ok(()) => Ok(self.lock().keep(writer.id())),
+            Err(error) => Err(error.kind().into()),
+        };
+        written.into_iter().map(|writer| writer.and_then(seal)).collect()
     }
 
     fn open(&self, id: BlobId) -> io::Result<Box<dyn BlobReader>> {

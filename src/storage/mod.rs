@@ -8,6 +8,7 @@ mod data_dir;
 mod disk;
 mod faulty;
 mod folder_sync;
+mod group_sync;
 pub mod view_name;
 mod walk;
 
@@ -26,6 +27,11 @@ pub trait BlobStore: Send + Sync {
     /// # Errors
     /// Whatever the disk says; no content was begun.
     fn create(&self) -> io::Result<Box<dyn BlobWriter>>;
+
+    /// Stores whole contents and returns what became of each, in their order. What was stored survives power loss,
+    /// name included; of what was not, nothing is left. It waits for the disk: several milliseconds, however many
+    /// there are.
+    fn store(&self, contents: &[Vec<u8>]) -> Vec<io::Result<BlobId>>;
 
     /// Opens a sealed content for reading.
     ///

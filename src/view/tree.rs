@@ -114,6 +114,9 @@ impl Tree {
         blob: BlobId,
         file: &File,
     ) -> io::Result<()> {
+        if matches!(self.way, Way::HardLink) && self.link_new(entry, blob)? {
+            return Ok(());
+        }
         let staged = row.to_string();
         let made = self
             .stage_blob(entry, &staged, blob, file)
@@ -143,6 +146,14 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Links a content to where nothing is yet, which is the usual case. False if it must be staged.
+    fn link_new(&self, entry: &Entry<'_>, blob: BlobId) -> io::Result<bool> {
+        let (folders, name) = split(entry.folder, entry.path);
+        let folder = self.walk(&folders, |above, name| open_or_make(above, name, FOLDER_MODE))?;
+        let content = self.blobs.join(blob.path());
+        Ok(linkat(CWD, content, &folder, name, AtFlags::empty()).is_ok())
     }
 
     fn stage_blob(
@@ -212,11 +223,11 @@ impl Tree {
         folders: &[&str],
         step: impl Fn(&OwnedFd, &str) -> Result<OwnedFd, Errno>,
     ) -> Result<OwnedFd, Errno> {
-        let mut folder = openat(&self.files, c".", FOLDER, Mode::empty())?;
+        let mut folder = None;
         for name in folders {
-            folder = step(&folder, name)?;
+            folder = Some(step(folder.as_ref().unwrap_or(&self.files), name)?);
         }
-        Ok(folder)
+        folder.map_or_else(|| openat(&self.files, c".", FOLDER, Mode::empty()), Ok)
     }
 }
 

@@ -9,7 +9,6 @@ mod syncer;
 mod upload;
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -23,12 +22,12 @@ use crate::catalog::{CatalogError, Change, Reader};
 use crate::job::{
     Completion, ConnectionId, Done, Failure, Job, UploadFailure, UploadId, Work, WrappedKey,
 };
-use crate::limits::{SYNC_QUEUE_MAX, SYNCERS, WORKER_QUEUE_MAX};
+use crate::limits::WORKER_QUEUE_MAX;
 use crate::queue::Queue;
 use crate::storage::{BlobId, BlobStore};
 
 pub use stepper::Stepper;
-use syncer::{Synced, ToSync};
+use syncer::{SyncQueues, Synced};
 use upload::Upload;
 
 /// Where workers put their answers.
@@ -87,8 +86,7 @@ impl Workers {
             Ok(Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?)
         });
         let workers = workers.collect::<anyhow::Result<_>>()?;
-        let syncers = (0..SYNCERS).map(|number| syncer::start(number, &tools.store, &queues.sync));
-        let syncers = syncers.collect::<io::Result<_>>()?;
+        let syncers = syncer::start(&tools.store, &queues.sync)?;
         Ok(Self { queues, catalog: Arc::clone(&tools.catalog), workers, syncers })
     }
 
@@ -114,13 +112,13 @@ impl Workers {
 /// What waits for each worker, and for the syncers.
 struct Queues {
     tasks: Vec<Arc<Queue<Task>>>,
-    sync: Arc<Queue<ToSync>>,
+    sync: Arc<SyncQueues>,
 }
 
 impl Queues {
     fn new(count: usize) -> Self {
         let tasks = (0..count).map(|_| Arc::new(Queue::new(WORKER_QUEUE_MAX))).collect();
-        Self { tasks, sync: Arc::new(Queue::new(SYNC_QUEUE_MAX)) }
+        Self { tasks, sync: Arc::new(SyncQueues::new()) }
     }
 
     /// A worker for each queue of tasks.
@@ -130,7 +128,7 @@ impl Queues {
                 reader: Reader::open(&tools.catalog_path)?,
                 tools: tools.clone(),
                 queue: Arc::clone(queue),
-                sync_queue: Arc::clone(&self.sync),
+                sync_queues: Arc::clone(&self.sync),
                 uploads: HashMap::new(),
             })
         });
@@ -175,7 +173,7 @@ struct Worker {
     reader: Reader,
     tools: Tools,
     queue: Arc<Queue<Task>>,
-    sync_queue: Arc<Queue<ToSync>>,
+    sync_queues: Arc<SyncQueues>,
     uploads: HashMap<UploadId, Upload>,
 }
 
@@ -239,8 +237,7 @@ impl Worker {
                 // Only a stopping server has closed its queue; what was not published is swept at the next start.
                 let _ = queue.push(Task::Synced(synced));
             });
-            let pushed = self.sync_queue.push(ToSync { upload: id, what, reply });
-            assert!(pushed.is_ok(), "the syncers' queue holds every upload");
+            self.sync_queues.push(id, what, reply);
         }
         Done::Received(id, Ok(finished))
     }

@@ -4,8 +4,9 @@ use rand::CryptoRng;
 
 use super::{Job, Queues, Tools, Worker};
 use crate::catalog::CatalogError;
-use crate::limits::SYNCERS;
-use crate::worker::syncer::ToSync;
+use crate::limits::{GROUP_SYNCERS, SYNC_GROUP_MAX, SYNCERS};
+use crate::storage::BlobWriter;
+use crate::worker::syncer::{ToSync, perform_group};
 
 /// The same workers and queues as [`Workers`](super::Workers), one step at a time and with randomness that is handed
 /// in, so that a simulation can try any order of events and repeat it.
@@ -13,7 +14,8 @@ pub struct Stepper {
     queues: Queues,
     workers: Vec<Worker>,
     /// What the syncers have taken: as many at once as there are syncers, done in any order.
-    syncing: Vec<ToSync>,
+    syncing: Vec<ToSync<Box<dyn BlobWriter>>>,
+    groups: Vec<Vec<ToSync<Vec<u8>>>>,
     tools: Tools,
 }
 
@@ -25,7 +27,7 @@ impl Stepper {
     pub fn new(count: usize, tools: &Tools) -> Result<Self, CatalogError> {
         let queues = Queues::new(count);
         let workers = queues.workers(tools)?;
-        Ok(Self { queues, workers, syncing: Vec::new(), tools: tools.clone() })
+        Ok(Self { queues, workers, syncing: vec![], groups: vec![], tools: tools.clone() })
     }
 
     /// Gives a job to whom it belongs.
@@ -54,10 +56,16 @@ impl Stepper {
 
     /// How many syncs are under way.
     pub fn syncs(&mut self) -> usize {
-        while self.syncing.len() < SYNCERS && !self.queues.sync.is_empty() {
-            self.syncing.extend(self.queues.sync.pop());
+        let queues = &self.queues.sync;
+        while self.syncing.len() < SYNCERS && !queues.written.is_empty() {
+            self.syncing.extend(queues.written.pop());
         }
-        self.syncing.len()
+        while self.groups.len() < GROUP_SYNCERS && !queues.collected.is_empty() {
+            let mut group = vec![];
+            queues.collected.take_all(SYNC_GROUP_MAX, &mut group);
+            self.groups.push(group);
+        }
+        self.syncing.len() + self.groups.len()
     }
 
     /// Ends sync `index` of those under way.
@@ -65,7 +73,10 @@ impl Stepper {
     /// # Panics
     /// If fewer are under way.
     pub fn sync(&mut self, index: usize) {
-        self.syncing.swap_remove(index).perform(&*self.tools.store);
+        match index.checked_sub(self.syncing.len()) {
+            None => self.syncing.swap_remove(index).perform(),
+            Some(index) => perform_group(&*self.tools.store, self.groups.swap_remove(index)),
+        }
     }
 
     /// Uploads that workers keep something of.
