@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::limits::{POOL_BUFFER_BYTES, POOL_BUFFERS_MAX};
+use crate::limits::{POOL_BUFFER_BYTES, POOL_BUFFERS_MAX, POOL_RESERVE};
 
 /// Bytes from a socket: filled from the front, given to a worker whole, and back to the pool.
 #[derive(Default)]
@@ -95,6 +95,12 @@ impl Pool {
     #[must_use]
     pub fn in_use(&self) -> usize {
         self.made - self.free.len()
+    }
+
+    /// Whether only the reserve is left, which is not for large uploads.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.in_use() + POOL_RESERVE >= POOL_BUFFERS_MAX
     }
 
     /// Whether [`Pool::take`] would give nothing.

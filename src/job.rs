@@ -23,7 +23,12 @@ pub struct ConnectionId {
 
 /// An upload, from its first byte to its verdict. Never reused within a run of the server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct UploadId(pub u64);
+pub struct UploadId {
+    /// Counts all uploads of this run.
+    pub number: u64,
+    /// Whether its content goes to a file piece by piece. Such an upload lets smaller work pass.
+    pub is_large: bool,
+}
 
 /// Something heavy to be done off the reactor thread.
 #[derive(Debug)]

@@ -53,8 +53,11 @@ pub const POOL_BUFFER_BYTES: usize = 256 << 10;
 /// Receive buffers in all: 32 MiB. When all are in use the reactor stops reading until workers give some back.
 pub const POOL_BUFFERS_MAX: usize = 128;
 
-/// Uploads begun and pieces passed on by one connection that a worker has not taken yet: enough to keep one worker busy while the
-/// next piece arrives.
+/// Receive buffers that large uploads leave to everybody else, so that a small request never waits for a large one.
+pub const POOL_RESERVE: usize = 32;
+
+/// Uploads begun and pieces passed on by one connection that a worker has not taken yet: enough to keep one worker busy
+/// while the next piece arrives.
 pub const CONTENT_JOBS_MAX: usize = 4;
 
 /// Bytes that may be left over behind a run of content: at most one request that is not complete, and a few small
@@ -125,6 +128,12 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Jobs that wait for one worker. Bounded below by what connections can have in flight, so it is never the bound that
 /// is met first; meeting it is a fault of ours and stops the server.
 pub const WORKER_QUEUE_MAX: usize = 1 << 20;
+
+/// Tasks that a worker takes from its queue at once, to do the small ones first.
+pub const TASKS_TAKEN_MAX: usize = 256;
+
+/// Small tasks that a worker does at most between two pieces of large uploads.
+pub const SMALL_TASKS_IN_A_ROW: u32 = 64;
 
 /// Threads that wait for the disk until a large content is synced.
 pub const SYNCERS: usize = 8;

@@ -119,6 +119,15 @@ impl Connection {
         }
     }
 
+    /// Whether it is in the middle of a large upload, which lets smaller requests pass.
+    #[must_use]
+    pub fn is_patient(&self) -> bool {
+        match &self.content {
+            Content::Packets(upload, _) | Content::Chunks { upload, .. } => upload.is_large,
+            _ => false,
+        }
+    }
+
     /// Puts what is left over in front of a fresh buffer, before it is filled.
     pub fn prepare(&mut self, buffer: &mut Buffer) {
         buffer.extend(self.leftover.rest());

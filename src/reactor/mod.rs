@@ -248,6 +248,9 @@ impl Machine for Connection {
     fn wants_input(&self) -> bool {
         self.wants_input()
     }
+    fn is_patient(&self) -> bool {
+        self.is_patient()
+    }
     fn prepare(&mut self, buffer: &mut Buffer) {
         self.prepare(buffer);
     }

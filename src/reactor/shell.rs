@@ -30,6 +30,10 @@ pub trait Machine {
     fn connected(&mut self, _cx: &mut Self::Context<'_>) {}
     /// Whether more bytes may come.
     fn wants_input(&self) -> bool;
+    /// Whether what comes is part of a large transfer, which lets everybody else read first.
+    fn is_patient(&self) -> bool {
+        false
+    }
     /// Puts what it kept in front of a fresh buffer.
     fn prepare(&mut self, buffer: &mut Buffer);
     /// Takes a prepared buffer that got `received` more bytes.
@@ -79,6 +83,8 @@ pub struct Shell<M> {
     slots: Slab<Slot<M>>,
     generation: u32,
     ready: VecDeque<ConnectionId>,
+    /// Ready as well, but after those, and not with the last buffers.
+    patient: VecDeque<ConnectionId>,
     timers: BinaryHeap<Reverse<(Moment, ConnectionId)>>,
     pool: Pool,
 }
@@ -89,6 +95,7 @@ impl<M: Machine> Default for Shell<M> {
             slots: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
+            patient: VecDeque::new(),
             timers: BinaryHeap::new(),
             pool: Pool::default(),
         }
@@ -186,16 +193,28 @@ impl<M: Machine> Shell<M> {
 
     /// One turn of reading, and of sending on, for everybody who was ready when it began.
     pub fn read_ready(&mut self, host: &mut impl Host<M>) {
-        for _ in 0..self.ready.len() {
+        let (ready, patient) = (self.ready.len(), self.patient.len());
+        for _ in 0..ready {
             if self.pool.is_empty() {
                 return;
             }
-            let Some(id) = self.ready.pop_front() else { return };
-            if let Some(slot) = self.slot_mut(id) {
-                slot.queued = false;
-                self.fill(id, host);
-                self.settle(id, host);
+            let Some(id) = self.ready.pop_front() else { break };
+            self.serve(id, host);
+        }
+        for _ in 0..patient {
+            if self.pool.is_low() {
+                return;
             }
+            let Some(id) = self.patient.pop_front() else { break };
+            self.serve(id, host);
+        }
+    }
+
+    fn serve(&mut self, id: ConnectionId, host: &mut impl Host<M>) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.queued = false;
+            self.fill(id, host);
+            self.settle(id, host);
         }
     }
 
@@ -203,6 +222,7 @@ impl<M: Machine> Shell<M> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.ready.is_empty() && !self.pool.is_empty()
+            || !self.patient.is_empty() && !self.pool.is_low()
     }
 
     /// Calls a machine, if its connection is still there, and then does what follows from it.
@@ -296,7 +316,8 @@ impl<M: Machine> Shell<M> {
         let sends = slot.writable && !slot.machine.unsent().is_empty();
         if (reads || sends) && !slot.queued {
             slot.queued = true;
-            self.ready.push_back(id);
+            let line = if slot.machine.is_patient() { &mut self.patient } else { &mut self.ready };
+            line.push_back(id);
         }
         self.schedule(id);
     }

@@ -135,7 +135,7 @@ impl Session {
     pub(super) fn content_complete(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
-                cx.shared.admission.end_upload(open.with_file);
+                cx.shared.admission.end_upload(open.upload.is_large);
                 cx.push(Work::Finish(open.upload));
                 State::AwaitSum(client, open)
             }

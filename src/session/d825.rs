@@ -181,7 +181,7 @@ impl Session {
     pub(super) fn content_complete(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
-                cx.shared.admission.end_upload(open.with_file);
+                cx.shared.admission.end_upload(open.upload.is_large);
                 cx.push(Work::Finish(open.upload));
                 State::AwaitSum(client, open)
             }
@@ -317,18 +317,18 @@ pub(super) fn begin_upload(
     }
     let file = check_file_name(offer.file).map_err(|error| Reason::from(error).error())?.to_vec();
     let sizes = offer.sizes.map_err(|error| Reason::from(error).error())?;
-    let with_file = sizes.plain_max() > COLLECTED_BYTES_MAX;
-    cx.shared.admission.begin_upload(with_file).map_err(Reason::error)?;
-    let upload = cx.shared.new_upload();
+    let is_large = sizes.plain_max() > COLLECTED_BYTES_MAX;
+    cx.shared.admission.begin_upload(is_large).map_err(Reason::error)?;
+    let upload = cx.shared.new_upload(is_large);
     let refuse_existing = cx.shared.existing.refuses(dialect);
     let begin =
         Begin { client, file: file.clone(), sizes, key: Arc::clone(key), refuse_existing, before };
     cx.push(Work::Begin(upload, Box::new(begin)));
-    Ok(Open { upload, file, encrypted_size: sizes.encrypted(), with_file })
+    Ok(Open { upload, file, encrypted_size: sizes.encrypted() })
 }
 
 /// The content of an upload will never be complete.
 pub(super) fn break_off(cx: &mut Context, open: &Open) {
-    cx.shared.admission.end_upload(open.with_file);
+    cx.shared.admission.end_upload(open.upload.is_large);
     cx.push(Work::Discard(open.upload));
 }

@@ -205,8 +205,6 @@ struct Open {
     upload: UploadId,
     file: Vec<u8>,
     encrypted_size: u32,
-    /// Whether its content goes to a file that is open meanwhile.
-    with_file: bool,
 }
 
 impl Open {

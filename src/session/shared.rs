@@ -122,9 +122,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn new_upload(&mut self) -> UploadId {
+    pub(super) fn new_upload(&mut self, is_large: bool) -> UploadId {
         self.next_upload += 1;
-        UploadId(self.next_upload)
+        UploadId { number: self.next_upload, is_large }
     }
 
     /// Whether one more refusal may be logged: a bounded number in a second. The rest is counted, and the count logged.

@@ -3,6 +3,7 @@
 //! An upload belongs to one worker, which does its jobs in order and keeps its state without a lock; different uploads
 //! run in parallel. Nothing here decides who may do what (that is `session`).
 
+mod lanes;
 mod lookup;
 mod stepper;
 mod syncer;
@@ -11,6 +12,7 @@ mod upload;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use coffer_protocol::Dialect;
@@ -22,10 +24,11 @@ use crate::catalog::{CatalogError, Change, Reader};
 use crate::job::{
     Completion, ConnectionId, Done, Failure, Job, UploadFailure, UploadId, Work, WrappedKey,
 };
-use crate::limits::WORKER_QUEUE_MAX;
+use crate::limits::{TASKS_TAKEN_MAX, WORKER_QUEUE_MAX};
 use crate::queue::Queue;
 use crate::storage::{BlobId, BlobStore};
 
+use lanes::Lanes;
 pub use stepper::Stepper;
 use syncer::{SyncQueues, Synced};
 use upload::Upload;
@@ -113,12 +116,13 @@ impl Workers {
 struct Queues {
     tasks: Vec<Arc<Queue<Task>>>,
     sync: Arc<SyncQueues>,
+    turn: AtomicUsize,
 }
 
 impl Queues {
     fn new(count: usize) -> Self {
         let tasks = (0..count).map(|_| Arc::new(Queue::new(WORKER_QUEUE_MAX))).collect();
-        Self { tasks, sync: Arc::new(SyncQueues::new()) }
+        Self { tasks, sync: Arc::new(SyncQueues::new()), turn: AtomicUsize::new(0) }
     }
 
     /// A worker for each queue of tasks.
@@ -129,6 +133,8 @@ impl Queues {
                 tools: tools.clone(),
                 queue: Arc::clone(queue),
                 sync_queues: Arc::clone(&self.sync),
+                arrived: Vec::new(),
+                lanes: Lanes::default(),
                 uploads: HashMap::new(),
             })
         });
@@ -145,19 +151,23 @@ impl Queues {
                     "the catalog's queue holds a change of every connection"
                 );
             }
-            Work::FindClient { .. } | Work::WrapKey { .. } => self.shortest(),
+            Work::FindClient { .. } | Work::WrapKey { .. } => self.next(),
             Work::Begin(upload, _)
             | Work::Piece(upload, _)
             | Work::Finish(upload)
             | Work::Publish(upload)
-            | Work::Discard(upload) => &self.tasks[(upload.0 % self.tasks.len() as u64) as usize],
+            | Work::Discard(upload) => {
+                &self.tasks[(upload.number % self.tasks.len() as u64) as usize]
+            }
         };
         let pushed = queue.push(Task::Job(job));
         assert!(pushed.is_ok(), "a worker's queue holds the jobs of every connection");
     }
 
-    fn shortest(&self) -> &Arc<Queue<Task>> {
-        self.tasks.iter().min_by_key(|queue| queue.len()).expect("at least one worker")
+    /// The workers in turn, for what any of them can do.
+    fn next(&self) -> &Arc<Queue<Task>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        &self.tasks[turn % self.tasks.len()]
     }
 }
 
@@ -174,16 +184,35 @@ struct Worker {
     tools: Tools,
     queue: Arc<Queue<Task>>,
     sync_queues: Arc<SyncQueues>,
+    /// Room for what comes out of the queue.
+    arrived: Vec<Task>,
+    lanes: Lanes,
     uploads: HashMap<UploadId, Upload>,
 }
 
 impl Worker {
     fn run(mut self) {
-        let queue = Arc::clone(&self.queue);
         let mut rng = rand::rng();
-        while let Some(task) = queue.pop() {
+        while let Some(task) = self.next() {
             self.perform(task, &mut rng);
         }
+    }
+
+    /// What to do next; waits only if there is nothing to do. Nothing once the queue is closed and all is done.
+    fn next(&mut self) -> Option<Task> {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        if self.lanes.is_empty() {
+            self.queue.take_all(TASKS_TAKEN_MAX, &mut arrived);
+        } else {
+            self.queue.take_now(TASKS_TAKEN_MAX, &mut arrived);
+        }
+        arrived.drain(..).for_each(|task| self.lanes.push(task));
+        self.arrived = arrived;
+        self.lanes.pop()
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.lanes.is_empty() || !self.queue.is_empty()
     }
 
     fn perform(&mut self, task: Task, rng: &mut impl CryptoRng) {

@@ -40,17 +40,17 @@ impl Stepper {
 
     /// The workers that have something to do.
     pub fn busy(&self) -> impl Iterator<Item = usize> {
-        let busy = self.queues.tasks.iter().enumerate().filter(|(_, queue)| !queue.is_empty());
-        busy.map(|(worker, _)| worker)
+        let workers = self.workers.iter().enumerate();
+        workers.filter(|(_, worker)| worker.is_busy()).map(|(number, _)| number)
     }
 
     /// Lets a busy worker do its next task; one that is not busy does nothing.
     pub fn step(&mut self, worker: usize, rng: &mut impl CryptoRng) {
-        let queue = &self.queues.tasks[worker];
-        if !queue.is_empty()
-            && let Some(task) = queue.pop()
+        let worker = &mut self.workers[worker];
+        if worker.is_busy()
+            && let Some(task) = worker.next()
         {
-            self.workers[worker].perform(task, rng);
+            worker.perform(task, rng);
         }
     }
 
