@@ -56,6 +56,10 @@ pub const POOL_BUFFERS_MAX: usize = 128;
 /// Receive buffers that large uploads leave to everybody else, so that a small request never waits for a large one.
 pub const POOL_RESERVE: usize = 32;
 
+/// Reads for large uploads in one turn of the loop, a buffer's worth each: some two milliseconds, after which small
+/// requests and answers have their turn again.
+pub const PATIENT_READS_PER_TICK: usize = 8;
+
 /// Uploads begun and pieces passed on by one connection that a worker has not taken yet: enough to keep one worker busy
 /// while the next piece arrives.
 pub const CONTENT_JOBS_MAX: usize = 4;

@@ -17,7 +17,7 @@ use slab::Slab;
 
 use crate::buffer::{Buffer, Pool};
 use crate::job::ConnectionId;
-use crate::limits::FLUSH_BYTES_MAX;
+use crate::limits::{FLUSH_BYTES_MAX, PATIENT_READS_PER_TICK};
 use crate::moment::Moment;
 
 /// One peer's protocol, pure: what the shell feeds and drains.
@@ -193,7 +193,7 @@ impl<M: Machine> Shell<M> {
 
     /// One turn of reading, and of sending on, for everybody who was ready when it began.
     pub fn read_ready(&mut self, host: &mut impl Host<M>) {
-        let (ready, patient) = (self.ready.len(), self.patient.len());
+        let (ready, patient) = (self.ready.len(), self.patient.len().min(PATIENT_READS_PER_TICK));
         for _ in 0..ready {
             if self.pool.is_empty() {
                 return;

@@ -15,11 +15,11 @@ use coffer_protocol::reply::Reply;
 use coffer_protocol::request::{Request, Verdict};
 use coffer_protocol::{ClientId, Dialect};
 
-use super::d825::{begin_upload, break_off};
 use super::exchange::{Exchange, Progress, Reservation};
 use super::refusal::{Reason, Refusal};
 use super::shared::{FileKey, Held};
-use super::{Context, Offer, Open, Outcome, Step, Waiting};
+use super::upload::Open;
+use super::{Context, Offer, Outcome, Step, Waiting};
 use crate::job::{Done, UploadFailure, UploadId, Work};
 
 /// One d1100 connection's session.
@@ -126,7 +126,7 @@ impl Session {
             Some(Held::Wrong(attempt)) => *attempt,
             _ => None,
         };
-        let open = begin_upload(cx, Dialect::D1100, offer.client, &key, offer, before)?;
+        let open = Open::begin(cx, Dialect::D1100, offer.client, &key, offer, before)?;
         let upload = open.upload;
         self.state = State::Receiving(offer.client, open);
         Ok(upload)
@@ -135,8 +135,7 @@ impl Session {
     pub(super) fn content_complete(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
-                cx.shared.admission.end_upload(open.upload.is_large);
-                cx.push(Work::Finish(open.upload));
+                open.finish(cx);
                 State::AwaitSum(client, open)
             }
             state => state,
@@ -200,7 +199,7 @@ impl Session {
 
     pub(super) fn close(&mut self, cx: &mut Context, broken: bool) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Receiving(_, open) => break_off(cx, &open),
+            State::Receiving(_, open) => open.break_off(cx),
             // Who did not get the checksum cannot mean that it is wrong: the same ciphertext is read the same way again.
             State::Answered(key, upload) if broken => {
                 if let Some(Held::Waiting(received)) = cx.shared.held.get_mut(&key, cx.now)

@@ -17,15 +17,14 @@ use std::sync::Arc;
 
 use coffer_protocol::cipher::SessionKey;
 use coffer_protocol::decode::Finished;
-use coffer_protocol::name::check_file_name;
 use coffer_protocol::request::{Request, Verdict};
 use coffer_protocol::{ClientId, Dialect};
 
 use super::exchange::{Exchange, Progress, Reservation};
 use super::refusal::{Reason, Refusal};
-use super::{Context, Judged, Offer, Open, Outcome, Received, Step, Waiting};
-use crate::job::{Begin, Done, UploadFailure, UploadId, Work};
-use crate::limits::COLLECTED_BYTES_MAX;
+use super::upload::{Judged, Open, Received};
+use super::{Context, Offer, Outcome, Step, Waiting};
+use crate::job::{Done, UploadFailure, UploadId, Work};
 
 /// One d825 connection's session.
 pub struct Session {
@@ -165,7 +164,7 @@ impl Session {
                 return Err(Reason::OutOfTurn.error());
             }
         };
-        match begin_upload(cx, Dialect::D825, client.id, &client.key, offer, None) {
+        match Open::begin(cx, Dialect::D825, client.id, &client.key, offer, None) {
             Ok(open) => {
                 let upload = open.upload;
                 self.state = State::Receiving(client, open);
@@ -181,8 +180,7 @@ impl Session {
     pub(super) fn content_complete(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
-                cx.shared.admission.end_upload(open.upload.is_large);
-                cx.push(Work::Finish(open.upload));
+                open.finish(cx);
                 State::AwaitSum(client, open)
             }
             state => state,
@@ -192,7 +190,7 @@ impl Session {
     pub(super) fn abandon(&mut self, cx: &mut Context) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
             State::Receiving(client, open) => {
-                break_off(cx, &open);
+                open.break_off(cx);
                 State::Ready(client, None)
             }
             state => state,
@@ -284,7 +282,7 @@ impl Session {
     pub(super) fn close(&mut self, cx: &mut Context) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::ExpectKey(reservation) => cx.shared.release(&reservation.name, cx.connection),
-            State::Receiving(_, open) => break_off(cx, &open),
+            State::Receiving(_, open) => open.break_off(cx),
             State::ExpectVerdict(_, received) => cx.push(Work::Discard(received.upload)),
             _ => {}
         }
@@ -301,34 +299,4 @@ fn judge_again(client: &Client, judged: &Judged, verdict: Verdict) -> Outcome {
         (Verdict::SendingAgain, Verdict::SendingAgain) => Ok(Step::Silent),
         _ => Err(Reason::UnknownFile.error()),
     }
-}
-
-/// Checks an offer and starts its upload, in either dialect.
-pub(super) fn begin_upload(
-    cx: &mut Context,
-    dialect: Dialect,
-    client: ClientId,
-    key: &Arc<SessionKey>,
-    offer: &Offer,
-    before: Option<coffer_protocol::decode::Attempt>,
-) -> Result<Open, Refusal> {
-    if offer.client != client {
-        return Err(Reason::ForeignId.error());
-    }
-    let file = check_file_name(offer.file).map_err(|error| Reason::from(error).error())?.to_vec();
-    let sizes = offer.sizes.map_err(|error| Reason::from(error).error())?;
-    let is_large = sizes.plain_max() > COLLECTED_BYTES_MAX;
-    cx.shared.admission.begin_upload(is_large).map_err(Reason::error)?;
-    let upload = cx.shared.new_upload(is_large);
-    let refuse_existing = cx.shared.existing.refuses(dialect);
-    let begin =
-        Begin { client, file: file.clone(), sizes, key: Arc::clone(key), refuse_existing, before };
-    cx.push(Work::Begin(upload, Box::new(begin)));
-    Ok(Open { upload, file, encrypted_size: sizes.encrypted() })
-}
-
-/// The content of an upload will never be complete.
-pub(super) fn break_off(cx: &mut Context, open: &Open) {
-    cx.shared.admission.end_upload(open.upload.is_large);
-    cx.push(Work::Discard(open.upload));
 }

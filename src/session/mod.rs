@@ -10,12 +10,13 @@ mod exchange;
 mod expiring;
 mod refusal;
 mod shared;
+mod upload;
 
 use std::net::IpAddr;
 
 use coffer_protocol::decode::{Sizes, SizesError};
 use coffer_protocol::reply::Reply;
-use coffer_protocol::request::{Request, Verdict};
+use coffer_protocol::request::Request;
 use coffer_protocol::{ClientId, Dialect};
 
 use crate::job::{ConnectionId, Done, Job, UploadId, Work};
@@ -175,53 +176,4 @@ impl Session {
             Self::D1100(session) => session.close(cx, broken),
         }
     }
-}
-
-/// An upload that is complete and waits for its verdict, or has just had it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Received {
-    upload: UploadId,
-    file: Vec<u8>,
-    encrypted_size: u32,
-    checksum: u32,
-    attempt: Option<coffer_protocol::decode::Attempt>,
-}
-
-impl Received {
-    /// 1603 / 2103.
-    fn reply(&self, id: ClientId) -> Reply {
-        Reply::FileReceived {
-            id,
-            encrypted_size: self.encrypted_size,
-            file: self.file.clone(),
-            checksum: self.checksum,
-        }
-    }
-}
-
-/// An upload whose content is arriving.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Open {
-    upload: UploadId,
-    file: Vec<u8>,
-    encrypted_size: u32,
-}
-
-impl Open {
-    fn received(self, finished: &coffer_protocol::decode::Finished) -> Received {
-        Received {
-            upload: self.upload,
-            file: self.file,
-            encrypted_size: self.encrypted_size,
-            checksum: finished.checksum,
-            attempt: finished.attempt,
-        }
-    }
-}
-
-/// The verdict that an upload has had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Judged {
-    received: Received,
-    verdict: Verdict,
 }

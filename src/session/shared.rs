@@ -8,9 +8,9 @@ use coffer_protocol::cipher::SessionKey;
 use coffer_protocol::decode::Attempt;
 use coffer_protocol::{ClientId, Dialect};
 
-use super::Received;
 use super::admission::{Admission, Quotas};
 use super::expiring::Expiring;
+use super::upload::Received;
 use crate::job::{ConnectionId, UploadId};
 use crate::limits::{
     HELD_UPLOADS_MAX, REFUSALS_LOGGED_MAX, RESERVATION_TTL, RESERVATIONS_MAX, SESSION_KEY_TTL,
