@@ -36,6 +36,7 @@ http {{
     fastcgi_temp_path {state}/fastcgi;
     uwsgi_temp_path {state}/uwsgi;
     scgi_temp_path {state}/scgi;
+    client_header_timeout 600s;
     keepalive_requests 1000000;
     server {{
         listen 127.0.0.1:{port} ssl reuseport backlog=4096;

@@ -50,7 +50,7 @@ class Workloads:
 
 # The most that fits into one file of Coffer's smaller dialect is a little less than 64 MiB; so four of them are sent
 # by each client, and by each client of the peers as well.
-FULL = Workloads(Load(4, 4, 65_532 << 10), Load(16, 200, 4096), Sessions(64, 5.0, 64 << 10), 1000)
+FULL = Workloads(Load(4, 4, 65_532 << 10), Load(16, 200, 4096), Sessions(64, 5.0, 64 << 10), 4000)
 QUICK = Workloads(Load(4, 2, 16 * MIB), Load(16, 25, 4096), Sessions(64, 1.0, 64 << 10), 200)
 
 
