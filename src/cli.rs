@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    CommandError, FolderArgs, cat, clients, export_catalog, list, prune, remove_client, reset_key,
+    CommandError, FolderArgs, cat, check, clients, export_catalog, list, prune, remove_client,
+    reset_key,
 };
 use crate::config::{self, Config, LogFormat, Settings};
 use crate::{demo, log, recovery, server};
@@ -41,6 +42,7 @@ enum Command {
     ResetKey(reset_key::Args),
     RemoveClient(remove_client::Args),
     Prune(prune::Args),
+    Check(check::Args),
     ExportCatalog(export_catalog::Args),
 }
 
@@ -94,6 +96,7 @@ fn operate(mut command: Command) -> anyhow::Result<()> {
         Command::ResetKey(args) => reset_key::run(args)?,
         Command::RemoveClient(args) => remove_client::run(args)?,
         Command::Prune(args) => prune::run(args)?,
+        Command::Check(args) => check::run(args)?,
         Command::ExportCatalog(args) => export_catalog::run(args)?,
         Command::Serve(_) | Command::Demo(_) | Command::Config(_) => unreachable!("taken before"),
     }
@@ -109,6 +112,7 @@ impl Command {
             Self::ResetKey(args) => &mut args.folder,
             Self::RemoveClient(args) => &mut args.folder,
             Self::Prune(args) => &mut args.folder,
+            Self::Check(args) => &mut args.folder,
             Self::ExportCatalog(args) => &mut args.folder,
             Self::Serve(_) | Self::Demo(_) | Self::Config(_) => return None,
         })

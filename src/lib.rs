@@ -2,7 +2,8 @@
 //!
 //! From the wire to the disk: [`reactor`] (sockets) drives [`connection`] (framing), which drives [`session`] (meaning);
 //! what is heavy goes as a [`job`] to a [`worker`], and from there to [`storage`] and the [`catalog`]. [`server`] puts
-//! them together, [`recovery`] brings a data folder in order first, and [`view`] shows what is stored as plain files.
+//! them together, [`recovery`] brings a data folder in order first, [`view`] shows what is stored as plain files, and
+//! [`scrub`] reads it all again.
 //! `docs/ARCHITECTURE.md` explains the shape and what must always hold.
 
 pub mod buffer;
@@ -20,6 +21,7 @@ pub mod moment;
 pub mod queue;
 pub mod reactor;
 pub mod recovery;
+pub mod scrub;
 pub mod server;
 pub mod session;
 pub mod storage;

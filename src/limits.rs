@@ -199,8 +199,35 @@ pub const VIEW_RETRY_MIN: Duration = Duration::from_secs(15);
 /// The longest pause before the view tries again what failed.
 pub const VIEW_RETRY_MAX: Duration = Duration::from_secs(3600);
 
+/// How often the view looks again at what it should show of a file that changes while it is shown. Whatever comes later
+/// is announced, and shown, by itself.
+pub const VIEW_LOOKS_MAX: usize = 16;
+
 /// The share of all stored bytes, in percent, that a start sets aside without being asked.
 pub const ORPHAN_PERCENT_MAX: u64 = 1;
+
+// ---- Checks ----
+
+/// MiB of contents that a check reads in a second unless told otherwise: a third of what a single disk reads, so that
+/// uploads and their syncs hardly notice; a TiB takes four and a half hours.
+pub const SCRUB_MIB_PER_SECOND: u32 = 64;
+
+/// Bytes that a check reads at a time: its memory, and the largest burst beyond its rate.
+pub const SCRUB_BUFFER_BYTES: usize = 256 << 10;
+
+/// Faults of the database itself that a check lists: the first few say what there is to do.
+pub const SCRUB_CATALOG_FAULTS_MAX: usize = 20;
+
+/// How long after a version came a check allows the view not to show it: far longer than the view of a busy server
+/// lags behind, so that only what stays wrong is reported.
+pub const SCRUB_VIEW_LAG_MAX: Duration = Duration::from_secs(600);
+
+/// How long a check waits before it looks a second time at what should not be in the view: a server that shows a file
+/// while its client is being removed takes it back within milliseconds.
+pub const SCRUB_SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// Between two lines of progress.
+pub const SCRUB_PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 const _: () = assert!(CATALOG_BATCH_ROWS_MAX >= 1 && CATALOG_PAGE_ROWS >= 1);
 const _: () = assert!(VIEW_RETRY_MIN.as_millis() < VIEW_RETRY_MAX.as_millis());

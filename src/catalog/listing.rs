@@ -33,6 +33,8 @@ pub struct VersionRow {
     pub version: u32,
     /// Whether it is the newest version of its file.
     pub is_newest: bool,
+    /// Whether it is the newest one that is not damaged, which the view shows.
+    pub is_shown: bool,
     /// Bytes of content.
     pub size: u64,
     /// POSIX checksum of the content.
@@ -41,6 +43,21 @@ pub struct VersionRow {
     pub received_at: i64,
     /// Where the content is, unless in the catalog.
     pub blob: Option<BlobId>,
+    /// What a check found wrong with the content and could not mend.
+    pub damage: Option<String>,
+}
+
+/// What a version is to the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The newest version that is not damaged: the view shows it.
+    Shown,
+    /// There is a newer one that is not damaged.
+    Older,
+    /// It is damaged; the view shows another one.
+    Damaged,
+    /// It is damaged like all versions of its file: the view shows nothing.
+    Withdrawn,
 }
 
 /// A version of some client's file, as the view needs it.
@@ -48,14 +65,16 @@ pub struct VersionRow {
 pub struct ViewRow {
     /// Its place in the order in which versions came.
     pub row: i64,
-    /// The catalog's number for the client, for [`Reader::has_client`].
+    /// The catalog's number for the client, which no other gets later.
     pub client: i64,
+    /// The catalog's number for the file, for [`Reader::shown`].
+    pub file: i64,
     /// The client's folder in the view.
     pub folder: String,
     /// The file's path below it.
     pub path: String,
-    /// Whether it is the newest version of its file.
-    pub is_newest: bool,
+    /// Whether it is the one that the view shows.
+    pub standing: Standing,
     /// Bytes of content.
     pub size: u64,
     /// Milliseconds since 1970, UTC.
@@ -91,6 +110,19 @@ impl Reader {
         totals.map_err(CatalogError::while_doing("counting files"))
     }
 
+    /// How many files of a client have a damaged newest version: it must send them again.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn files_to_send_again(&self, client: &ClientId) -> Result<u64, CatalogError> {
+        let sql = "SELECT count(*) FROM damaged CROSS JOIN versions USING (row) CROSS JOIN files USING (file)
+                   CROSS JOIN clients USING (client) WHERE version = newest AND clients.id = ?1";
+        let found = self.connection.prepare_cached(sql).and_then(|mut query| {
+            query.query_row([client.0], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+        });
+        found.map_err(CatalogError::while_doing("counting damaged files"))
+    }
+
     /// The next versions of a client's files, in the order of file names and versions, after that version of that
     /// file. An empty page is the end.
     ///
@@ -102,10 +134,15 @@ impl Reader {
         file: &[u8],
         version: u32,
     ) -> Result<Vec<VersionRow>, CatalogError> {
-        let sql = "SELECT files.name, path, version, version = newest, size, cksum, received_at, blob FROM clients
-                   CROSS JOIN files USING (client) CROSS JOIN versions USING (file)
-                   WHERE clients.id = ?1 AND files.name >= ?2 AND (files.name > ?2 OR version > ?3)
-                   ORDER BY files.name, version LIMIT ?4";
+        let sql = concat!(
+            "SELECT files.name, path, version, version = newest, size, cksum, received_at, blob, fault,
+               ifnull(versions.row = ",
+            newest_good!(),
+            ", 0) FROM clients CROSS JOIN files USING (client) CROSS JOIN versions USING (file)
+             LEFT JOIN damaged USING (row)
+             WHERE clients.id = ?1 AND files.name >= ?2 AND (files.name > ?2 OR version > ?3)
+             ORDER BY files.name, version LIMIT ?4"
+        );
         self.page(
             sql,
             params![client.0, file, version, CATALOG_PAGE_ROWS as i64],
@@ -119,15 +156,34 @@ impl Reader {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn view_after(&self, row: i64) -> Result<Vec<ViewRow>, CatalogError> {
-        let sql = "SELECT row, client, folder, path, version = newest, size, received_at, blob FROM versions
-                   CROSS JOIN files USING (file) CROSS JOIN clients USING (client)
-                   WHERE row > ?1 AND clients.name IS NOT NULL ORDER BY row LIMIT ?2";
+        let sql = concat!(
+            "SELECT ",
+            view_columns!(),
+            " FROM versions CROSS JOIN files USING (file) CROSS JOIN clients USING (client)
+              WHERE row > ?1 AND clients.name IS NOT NULL ORDER BY row LIMIT ?2"
+        );
         self.page(
             sql,
             params![row, CATALOG_PAGE_ROWS as i64],
             view_row,
             "listing what the view shows",
         )
+    }
+
+    /// The version that the view shows now of a file, by the catalog's numbers for client and file; none if the file is
+    /// gone, has no good version, or its client is being removed.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn shown(&self, client: i64, file: i64) -> Result<Option<ViewRow>, CatalogError> {
+        let sql = concat!(
+            "SELECT ",
+            view_columns!(),
+            " FROM files CROSS JOIN clients USING (client) CROSS JOIN versions USING (file)
+              WHERE files.file = ?1 AND client = ?2 AND clients.name IS NOT NULL AND row = ",
+            newest_good!()
+        );
+        Ok(self.page(sql, [file, client], view_row, "looking for what the view shows")?.pop())
     }
 
     /// The small content of the version at `row`; none if there is no such version (any more).
@@ -142,17 +198,6 @@ impl Reader {
             "reading a content",
         )?;
         Ok(found.pop().flatten())
-    }
-
-    /// Whether the client with the catalog's number `client` is there, and nobody has begun to remove it.
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn has_client(&self, client: i64) -> Result<bool, CatalogError> {
-        let sql = "SELECT 1 FROM clients WHERE client = ?1 AND name IS NOT NULL";
-        let found =
-            self.connection.prepare_cached(sql).and_then(|mut query| query.exists([client]));
-        found.map_err(CatalogError::while_doing("looking for a client"))
     }
 
     /// The next contents that a version refers to, or that are doomed, in the order of their ids, after the content
@@ -181,7 +226,7 @@ impl Reader {
         Ok(self.page(sql, [blob.to_row()], read, "looking for a content's owner")?.pop())
     }
 
-    fn page<T>(
+    pub(super) fn page<T>(
         &self,
         sql: &str,
         params: impl rusqlite::Params,
@@ -215,16 +260,28 @@ fn version_row(row: &Row<'_>) -> SqlResult<VersionRow> {
         cksum: row.get(5)?,
         received_at: row.get(6)?,
         blob: row.get::<_, Option<i64>>(7)?.map(BlobId::from_row),
+        damage: row.get(8)?,
+        is_shown: row.get(9)?,
     })
 }
 
-fn view_row(row: &Row<'_>) -> SqlResult<ViewRow> {
+/// Reads the columns of `view_columns`, which come first.
+pub(super) fn view_row(row: &Row<'_>) -> SqlResult<ViewRow> {
+    let (number, shown, is_damaged): (i64, Option<i64>, bool) =
+        (row.get(0)?, row.get(8)?, row.get(9)?);
+    let standing = match shown {
+        Some(shown) if shown == number => Standing::Shown,
+        Some(_) if is_damaged => Standing::Damaged,
+        Some(_) => Standing::Older,
+        None => Standing::Withdrawn,
+    };
     Ok(ViewRow {
-        row: row.get(0)?,
+        row: number,
         client: row.get(1)?,
-        folder: row.get(2)?,
-        path: row.get(3)?,
-        is_newest: row.get(4)?,
+        file: row.get(2)?,
+        folder: row.get(3)?,
+        path: row.get(4)?,
+        standing,
         size: row.get::<_, i64>(5)?.cast_unsigned(),
         received_at: row.get(6)?,
         blob: row.get::<_, Option<i64>>(7)?.map(BlobId::from_row),

@@ -1,16 +1,40 @@
 //! Who the clients are, which files and versions they have, and where the contents lie: SQLite on one thread.
 //!
 //! [`Writer`] commits changes in groups, on the thread that [`spawn`] starts. [`Reader`]s see the last commit and
-//! never wait for it. [`Retention`] lets go of clients and old versions, also beside a running server.
+//! never wait for it. [`Retention`] lets go of clients and old versions, [`Marks`] keeps what a check found out about
+//! contents; both also work beside a running server.
 //!
 //! The catalog decides where a file stands in the readable view, but neither makes the view nor touches contents.
 
+/// SQL for the row of the newest version of `files.file` that is not damaged: the one that counts when nobody asks for
+/// another, and that the view shows. NULL if there is none.
+macro_rules! newest_good {
+    () => {
+        "(SELECT good.row FROM versions AS good WHERE good.file = files.file
+          AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.row = good.row)
+          ORDER BY good.version DESC LIMIT 1)"
+    };
+}
+
+/// SQL for what `listing::view_row` reads of a version, its file and its client.
+macro_rules! view_columns {
+    () => {
+        concat!(
+            "row, client, files.file, folder, path, size, received_at, blob, ",
+            newest_good!(),
+            ", EXISTS (SELECT 1 FROM damaged WHERE damaged.row = versions.row)"
+        )
+    };
+}
+
 mod error;
 mod listing;
+mod marks;
 mod paths;
 mod reader;
 mod retention;
 mod schema;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -23,10 +47,12 @@ use coffer_protocol::ClientId;
 use crate::storage::BlobId;
 
 pub use error::CatalogError;
-pub use listing::{ClientRow, VersionRow, ViewRow};
+pub use listing::{ClientRow, Standing, VersionRow, ViewRow};
+pub use marks::Marks;
 pub use reader::{Client, Reader, Stored};
 pub use retention::{Doomed, LetGo, Retention, RetiredClient};
 pub use schema::{is_blank, precreate};
+pub use scrub::{ContentRow, ScrubTotals};
 pub use thread::{Delivery, spawn};
 pub use writer::Writer;
 
@@ -74,7 +100,8 @@ pub enum Change {
         dialect: u16,
         /// The plain content.
         content: Content,
-        /// Whether a file of that name that is there already stands in the way.
+        /// Whether a file of that name that is there already stands in the way. One whose newest version is damaged
+        /// never does.
         refuse_existing: bool,
     },
 }
@@ -105,6 +132,6 @@ pub enum Outcome {
     IdTaken,
     /// No client has this id (any more).
     ClientUnknown,
-    /// The file is there, and was not to be replaced.
+    /// The file is there, its newest version is not damaged, and it was not to be replaced.
     FileExists,
 }

@@ -37,6 +37,8 @@ pub struct Stored {
     pub cksum: u32,
     /// Its content, or where that is.
     pub content: Content,
+    /// What a check found wrong with the content and could not mend.
+    pub damage: Option<String>,
 }
 
 impl Reader {
@@ -85,7 +87,38 @@ impl Reader {
         found.map_err(CatalogError::while_doing("looking for a file"))
     }
 
-    /// Version `version` of a client's file, or the newest one.
+    /// Whether the client has a file of that name that an upload may not replace if files may not be replaced: one whose
+    /// newest version is not damaged.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn stands_in_the_way(&self, client: &ClientId, name: &[u8]) -> Result<bool, CatalogError> {
+        let sql =
+            "SELECT 1 FROM clients CROSS JOIN files USING (client) CROSS JOIN versions USING (file)
+                   WHERE clients.id = ?1 AND files.name = ?2 AND version = newest
+                   AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.row = versions.row)";
+        let found =
+            self.connection.prepare_cached(sql).and_then(|mut q| q.exists(params![client.0, name]));
+        found.map_err(CatalogError::while_doing("looking for a file"))
+    }
+
+    /// The newest version of a client's file that is not damaged; none if there is no such file or version.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn newest_good(&self, client: &ClientId, name: &[u8]) -> Result<Option<u32>, CatalogError> {
+        let sql = concat!(
+            "SELECT version FROM clients CROSS JOIN files USING (client) CROSS JOIN versions USING (file)
+             WHERE clients.id = ?1 AND files.name = ?2 AND row = ",
+            newest_good!()
+        );
+        let found = self.connection.prepare_cached(sql).and_then(|mut query| {
+            query.query_row(params![client.0, name], |row| row.get(0)).optional()
+        });
+        found.map_err(CatalogError::while_doing("looking for a good version"))
+    }
+
+    /// Version `version` of a client's file, or the newest one, damaged or not.
     ///
     /// # Errors
     /// If the catalog cannot be read.
@@ -95,8 +128,8 @@ impl Reader {
         name: &[u8],
         version: Option<u32>,
     ) -> Result<Option<Stored>, CatalogError> {
-        let sql = "SELECT version, size, cksum, blob, content FROM clients
-                   CROSS JOIN files USING (client) CROSS JOIN versions USING (file)
+        let sql = "SELECT version, size, cksum, blob, content, fault FROM clients
+                   CROSS JOIN files USING (client) CROSS JOIN versions USING (file) LEFT JOIN damaged USING (row)
                    WHERE clients.id = ?1 AND files.name = ?2 AND version = ifnull(?3, newest)";
         let found = self.connection.prepare_cached(sql).and_then(|mut query| {
             query.query_row(params![client.0, name, version], stored).optional()
@@ -119,5 +152,6 @@ fn stored(row: &Row<'_>) -> SqlResult<Stored> {
         size: row.get::<_, i64>(1)?.cast_unsigned(),
         cksum: row.get(2)?,
         content,
+        damage: row.get(5)?,
     })
 }

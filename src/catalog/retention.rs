@@ -120,8 +120,8 @@ impl Retention {
         Ok(())
     }
 
-    /// Lets go of some versions, among those that came after `after`, that are not the newest `keep` of their files.
-    /// Returns where to go on, or none at the end.
+    /// Lets go of some versions, among those that came after `after`, that have at least `keep` newer good ones, and of
+    /// damaged ones that have a newer good one. Returns where to go on, or none at the end.
     ///
     /// # Errors
     /// If the catalog cannot be written; the step then did nothing.
@@ -131,7 +131,15 @@ impl Retention {
         after: i64,
     ) -> Result<(LetGo, Option<i64>), CatalogError> {
         let sql = "SELECT row, file, size, blob FROM versions CROSS JOIN files USING (file)
-                   WHERE row > ?1 AND version <= newest - ?2 ORDER BY row LIMIT ?3";
+                   WHERE row > ?1 AND (
+                       version <= newest - ?2 AND version < (
+                           SELECT good.version FROM versions AS good WHERE good.file = files.file
+                           AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.row = good.row)
+                           ORDER BY good.version DESC LIMIT 1 OFFSET ?2 - 1)
+                       OR EXISTS (SELECT 1 FROM damaged WHERE damaged.row = versions.row) AND version < (
+                           SELECT max(good.version) FROM versions AS good WHERE good.file = files.file
+                           AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.row = good.row)))
+                   ORDER BY row LIMIT ?3";
         let victims = self.victims(sql, params![after, keep.max(1), CATALOG_PAGE_ROWS as i64])?;
         Ok((self.drop_rows(&victims)?, victims.last().map(|victim| victim.row)))
     }

@@ -13,7 +13,7 @@ use crate::limits::{
 };
 
 /// One step per schema version: `MIGRATIONS[n]` leads from version n to n + 1. Steps are added, never changed.
-const MIGRATIONS: [&str; 1] = [SCHEMA_1];
+const MIGRATIONS: [&str; 2] = [SCHEMA_1, SCHEMA_2];
 
 const SCHEMA_1: &str = "
 -- One row: how often a server was started on this folder.
@@ -71,6 +71,22 @@ CREATE TABLE view_nodes (
 
 -- Contents that no version refers to any more, to be unlinked after a second look.
 CREATE TABLE doomed (blob INTEGER PRIMARY KEY) STRICT;
+";
+
+const SCHEMA_2: &str = "
+-- The digest of a content, from the first check that found its size and cksum right; later checks go by it. A table of
+-- its own, because a column behind the content could only be read through it.
+CREATE TABLE digests (
+    row INTEGER PRIMARY KEY REFERENCES versions ON DELETE CASCADE,
+    blake3 BLOB NOT NULL CHECK (length(blake3) = 32)
+) STRICT;
+
+-- Versions whose content is not what was received, and could not be mended.
+CREATE TABLE damaged (
+    row INTEGER PRIMARY KEY REFERENCES versions ON DELETE CASCADE,
+    found_at INTEGER NOT NULL,          -- ms since 1970, UTC
+    fault TEXT NOT NULL
+) STRICT;
 ";
 
 /// A connection that writes, durably. The database must be there; it is brought into order first: its log copied

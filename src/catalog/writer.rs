@@ -146,15 +146,18 @@ impl Writer {
         refuse_existing: bool,
     ) -> SqlResult<Outcome> {
         let Some(client) = self.client_row(id)? else { return Ok(Outcome::ClientUnknown) };
-        let mut by_name = self
+        let sql = "SELECT file, newest, EXISTS (
+                       SELECT 1 FROM versions CROSS JOIN damaged USING (row)
+                       WHERE versions.file = files.file AND version = newest)
+                   FROM files WHERE client = ?1 AND name = ?2";
+        let there: Option<(i64, u32, bool)> = self
             .connection
-            .prepare_cached("SELECT file, newest FROM files WHERE client = ?1 AND name = ?2")?;
-        let there: Option<(i64, u32)> = by_name
-            .query_row(params![client, name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached(sql)?
+            .query_row(params![client, name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let (file, version) = match there {
-            Some(_) if refuse_existing => return Ok(Outcome::FileExists),
-            Some((file, newest)) => {
+            Some((_, _, false)) if refuse_existing => return Ok(Outcome::FileExists),
+            Some((file, newest, _)) => {
                 let sql = "UPDATE files SET newest = ?2 WHERE file = ?1";
                 self.connection.prepare_cached(sql)?.execute(params![file, newest + 1])?;
                 (file, newest + 1)

@@ -57,7 +57,10 @@ fn find(reader: &Reader, client: &Client, args: &Args) -> Result<Stored, Command
     let (client_name, file) = (args.client.clone(), args.file.clone());
     for name in names::meanings(&args.file) {
         if let Some(stored) = reader.stored(&client.id, &name, args.version)? {
-            return Ok(stored);
+            return match &stored.damage {
+                Some(fault) => Err(marked(reader, client, args, &name, stored.version, fault)?),
+                None => Ok(stored),
+            };
         }
         if let Some(version) = args.version
             && reader.file_exists(&client.id, &name)?
@@ -66,6 +69,23 @@ fn find(reader: &Reader, client: &Client, args: &Args) -> Result<Stored, Command
         }
     }
     Err(CommandError::NoFile { client: client_name, file })
+}
+
+/// Refuses a version that a check has marked, and says which one is good.
+fn marked(
+    reader: &Reader,
+    client: &Client,
+    args: &Args,
+    name: &[u8],
+    version: u32,
+    fault: &str,
+) -> Result<CommandError, CommandError> {
+    let advice = match reader.newest_good(&client.id, name)? {
+        Some(good) => format!("version {good} is the newest good one: --version {good}"),
+        None => "no good version is left: its client must send it again".to_owned(),
+    };
+    let (client, file) = (args.client.clone(), args.file.clone());
+    Ok(CommandError::Marked { client, file, version, fault: fault.to_owned(), advice })
 }
 
 fn open<'a>(dir: &DataDir, content: &'a Content) -> Result<Box<dyn Read + 'a>, CommandError> {

@@ -33,8 +33,8 @@ pub(super) fn clients(dir: &DataDir, json: bool, out: &mut dyn Write) -> Result<
         let (id, key) = ("ID", "KEY");
         writeln!(
             out,
-            "{id:32} {:24} {key:5} {:>8} {:>8} {:>16}  CLIENT",
-            "REGISTERED", "FILES", "VERSIONS", "BYTES"
+            "{id:32} {:24} {key:5} {:>8} {:>8} {:>16} {:>8}  CLIENT",
+            "REGISTERED", "FILES", "VERSIONS", "BYTES", "DAMAGED"
         )
         .map_err(CommandError::Output)?;
     }
@@ -59,6 +59,8 @@ struct Line {
     files: u64,
     versions: u64,
     bytes: u64,
+    /// Files whose newest version is damaged: the client must send them again.
+    damaged: u64,
     /// The client's folder in the view, relative to the data folder.
     path: String,
 }
@@ -74,6 +76,7 @@ impl Line {
             files,
             versions,
             bytes,
+            damaged: reader.files_to_send_again(&client.id)?,
             path: format!("files/{}", client.folder),
         })
     }
@@ -82,11 +85,12 @@ impl Line {
         let written = if json {
             serde_json::to_writer(&mut *out, self).map_err(Into::into).and_then(|()| writeln!(out))
         } else {
-            let Self { client, client_id, registered_at, files, versions, bytes, .. } = self;
+            let Self { client, client_id, registered_at, files, versions, bytes, damaged, .. } =
+                self;
             let key = if self.has_key { "set" } else { "reset" };
             writeln!(
                 out,
-                "{client_id:32} {registered_at:24} {key:5} {files:>8} {versions:>8} {bytes:>16}  {client}"
+                "{client_id:32} {registered_at:24} {key:5} {files:>8} {versions:>8} {bytes:>16} {damaged:>8}  {client}"
             )
         };
         written.map_err(CommandError::Output)

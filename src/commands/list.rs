@@ -13,7 +13,8 @@ use crate::view::is_shown;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Print one JSON object a line. Names that are no printable UTF-8 are escaped (`\xNN`); `path` is a file with the
-    /// very bytes, relative to the data folder, or null if they are in the catalog only (`cofferd cat` gets them)
+    /// very bytes, relative to the data folder, or null if they are in the catalog only (`cofferd cat` gets them) or
+    /// damaged; `damage` says what a check found wrong
     #[arg(long)]
     pub json: bool,
     /// The data folder.
@@ -34,8 +35,8 @@ pub(super) fn list(dir: &DataDir, json: bool, out: &mut dyn Write) -> Result<(),
     if !json {
         writeln!(
             out,
-            "{:24} {:>14} {:>10} {:>7}  {:16}  FILE",
-            "RECEIVED", "SIZE", "CKSUM", "VERSION", "CLIENT"
+            "{:24} {:>14} {:>10} {:>7} {:7}  {:16}  FILE",
+            "RECEIVED", "SIZE", "CKSUM", "VERSION", "STATE", "CLIENT"
         )
         .map_err(CommandError::Output)?;
     }
@@ -69,6 +70,8 @@ struct Line {
     verified: bool,
     version: u32,
     received_at: String,
+    /// What a check found wrong with the content and could not mend; null if nothing is known to be wrong.
+    damage: Option<String>,
     path: Option<String>,
 }
 
@@ -83,6 +86,7 @@ impl Line {
             verified: true,
             version: row.version,
             received_at: rfc3339(row.received_at),
+            damage: row.damage.clone(),
             path: path(dir, client, row),
         }
     }
@@ -92,19 +96,23 @@ impl Line {
             serde_json::to_writer(&mut *out, self).map_err(Into::into).and_then(|()| writeln!(out))
         } else {
             let Self { received_at, size, cksum, version, client, file, .. } = self;
+            let state = if self.damage.is_some() { "damaged" } else { "stored" };
             writeln!(
                 out,
-                "{received_at:24} {size:>14} {cksum:>10} {version:>7}  {client:16}  {file}"
+                "{received_at:24} {size:>14} {cksum:>10} {version:>7} {state:7}  {client:16}  {file}"
             )
         };
         written.map_err(CommandError::Output)
     }
 }
 
-/// Where the bytes are: in the view if it shows this version, else in the store.
+/// Where the bytes are: in the view if it shows this version, else in the store. Nowhere if they are damaged.
 fn path(dir: &DataDir, client: &ClientRow, row: &VersionRow) -> Option<String> {
+    if row.damage.is_some() {
+        return None;
+    }
     let shown = format!("{}/{}", client.folder, row.path);
-    if row.is_newest && is_shown(&dir.files(), &shown, row.size, row.received_at) {
+    if row.is_shown && is_shown(&dir.files(), &shown, row.size, row.received_at) {
         return Some(format!("files/{shown}"));
     }
     row.blob.map(|blob| format!("blobs/{}", blob.path().display()))

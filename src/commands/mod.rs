@@ -4,6 +4,7 @@
 //! (`cofferd list | head`) is no error.
 
 pub mod cat;
+pub mod check;
 pub mod clients;
 pub mod export_catalog;
 pub mod list;
@@ -20,6 +21,7 @@ use thiserror::Error;
 use crate::DATA_DIR;
 use crate::catalog::{CatalogError, Client, Reader, Retention};
 use crate::freeing::FreeError;
+use crate::scrub::ScrubError;
 use crate::storage::{DataDir, DataDirError};
 
 /// Which data folder a command is for. Without the flag it is [`DATA_DIR`]; whoever knows better (a configuration
@@ -83,6 +85,26 @@ pub enum CommandError {
     /// What was let go of could not be removed.
     #[error(transparent)]
     Free(#[from] FreeError),
+    /// A check could not be done to its end.
+    #[error(transparent)]
+    Scrub(#[from] ScrubError),
+    /// A check found something wrong; it has said what.
+    #[error("{0}")]
+    Wrong(String),
+    /// A version is marked as damaged.
+    #[error("version {version} of {file} of client {client} is damaged: {fault}; {advice}")]
+    Marked {
+        /// The client, printable.
+        client: String,
+        /// The file, printable.
+        file: String,
+        /// Which.
+        version: u32,
+        /// What a check found wrong.
+        fault: String,
+        /// Which version is good, or what to do without any.
+        advice: String,
+    },
     /// A stored content is not what was received.
     #[error("{file} of client {client} is damaged: {fault}; restore the data folder from a backup")]
     Damaged {
@@ -120,6 +142,9 @@ impl CommandError {
             | Self::Target { .. } => 2,
             Self::Catalog(_)
             | Self::Free(_)
+            | Self::Scrub(_)
+            | Self::Wrong(_)
+            | Self::Marked { .. }
             | Self::Damaged { .. }
             | Self::Io { .. }
             | Self::Output(_) => 1,

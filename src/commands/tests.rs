@@ -7,6 +7,9 @@ use coffer_protocol::ClientId;
 use coffer_protocol::checksum::Cksum;
 use serde_json::Value;
 
+mod check;
+mod view;
+
 use super::*;
 use crate::catalog::{Change, Content, Outcome};
 use crate::recovery::{self, Opened};
@@ -72,13 +75,21 @@ impl Server {
             .list()
             .iter()
             .rev()
-            .take(1)
-            .any(|line| !line["path"].as_str().unwrap_or("").starts_with("files/"))
+            .find(|line| line["damage"].is_null())
+            .is_some_and(|line| !line["path"].as_str().unwrap_or("").starts_with("files/"))
         {
             assert!(std::time::Instant::now() < deadline, "the view is not made");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         view.stop();
+    }
+
+    /// The same folder after a stop and another start.
+    fn restarted(self) -> Self {
+        let Self { temp, opened } = self;
+        drop(opened);
+        let opened = recovery::open(temp.path(), recovery::Options::default()).expect("in order");
+        Self { temp, opened }
     }
 
     fn list(&self) -> Vec<Value> {
@@ -125,6 +136,7 @@ fn versions_are_listed_with_a_path_to_their_bytes() {
         "verified",
         "version",
         "received_at",
+        "damage",
         "path",
     ]
     .to_vec();

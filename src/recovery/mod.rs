@@ -3,16 +3,18 @@
 //! What was promised is rolled forward, what was not is swept. Nothing is unlinked that might be somebody's data: what
 //! nobody refers to is set aside, and when that is more than a crash leaves behind, the start is refused.
 
-mod sweep;
+pub(crate) mod sweep;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use coffer_protocol::name::escape;
 use thiserror::Error;
 
 use crate::catalog::{self, CatalogError, Reader, Retention, Writer};
 use crate::freeing::{FreeError, free_doomed, remove_retired};
+use crate::limits::FILE_WARNINGS_MAX;
 use crate::storage::{
     DataDir, DataDirError, DataLock, DiskStore, holds_files, newest_start, remove_empty_folders,
     sync_folder,
@@ -54,6 +56,8 @@ pub struct Report {
     pub bytes: u64,
     /// Contents that versions refer to and that are not there.
     pub missing: u64,
+    /// Versions that a check has marked as damaged.
+    pub damaged: u64,
     /// Contents that nothing refers to, moved to `lost`.
     pub set_aside: u64,
     /// Their bytes.
@@ -69,6 +73,7 @@ impl fmt::Display for Report {
         write!(f, "start {}: {} blobs of {} bytes", self.start, self.blobs, self.bytes)?;
         for (count, what) in [
             (self.missing, "missing"),
+            (self.damaged, "marked as damaged (see `cofferd list`)"),
             (self.set_aside, "set aside in lost/ (may be deleted)"),
             (self.freed, "freed"),
             (self.removed_clients, "clients finally removed"),
@@ -148,12 +153,22 @@ pub fn open(root: &Path, options: Options) -> Result<Opened, RecoveryError> {
     let known = writer.starts().map_err(RecoveryError::Catalog)?;
     let reader = Reader::open(&dir.catalog()).map_err(RecoveryError::Catalog)?;
     sweep::sweep(&dir, &reader, known, options, &mut report)?;
+    report.damaged = log_damaged(&reader).map_err(RecoveryError::Catalog)?;
     // Only now: it makes every folder that is there one of a known start.
     report.start = known.max(found) + 1;
     writer.begin_start(report.start).map_err(RecoveryError::Catalog)?;
     remove_empty_folders(&dir.blobs());
     let store = DiskStore::new(dir.blobs(), report.start);
     Ok(Opened { dir, lock, writer, store, report })
+}
+
+/// Says which clients must send which files again. Returns how many versions are marked as damaged.
+fn log_damaged(reader: &Reader) -> Result<u64, CatalogError> {
+    for (client, file, version) in reader.to_send_again(FILE_WARNINGS_MAX)? {
+        let (client, file) = (escape(client.as_bytes()), escape(&file));
+        tracing::warn!(%client, %file, version, "the newest version of a file is damaged: its client must send it again");
+    }
+    reader.damaged_versions()
 }
 
 /// Opens the catalog; makes one only in a folder that holds no files yet.

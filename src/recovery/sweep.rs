@@ -18,11 +18,11 @@ const WRITABLE: u32 = 0o222;
 
 /// A content that no row refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Orphan {
-    id: BlobId,
-    bytes: u64,
+pub(crate) struct Orphan {
+    pub(crate) id: BlobId,
+    pub(crate) bytes: u64,
     /// Whether it was acknowledged once; otherwise it is what a crash left.
-    is_published: bool,
+    pub(crate) is_published: bool,
 }
 
 /// Sets aside the contents of earlier starts that the catalog, which knows starts up to `known_start`, does not refer
@@ -62,7 +62,7 @@ pub(super) fn sweep(
 
 /// What stands in the catalog, on the disk, or in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+pub(crate) enum Found {
     /// In both; its bytes.
     Stored(u64),
     /// Only on the disk.
@@ -72,7 +72,7 @@ enum Found {
 }
 
 /// Merges two sequences that are in the order of ids.
-fn compare(
+pub(crate) fn compare(
     mut rows: impl Iterator<Item = Result<(BlobId, u64), RecoveryError>>,
     mut files: impl Iterator<Item = Result<BlobId, RecoveryError>>,
     mut each: impl FnMut(Found) -> Result<(), RecoveryError>,
@@ -97,8 +97,10 @@ fn compare(
     }
 }
 
-/// The contents that rows refer to, page by page.
-fn rows_in_order(reader: &Reader) -> impl Iterator<Item = Result<(BlobId, u64), RecoveryError>> {
+/// The contents that rows refer to, with their bytes, page by page.
+pub(crate) fn rows_in_order(
+    reader: &Reader,
+) -> impl Iterator<Item = Result<(BlobId, u64), RecoveryError>> {
     let mut last = None;
     let next_page = move || {
         let page = reader.blobs_after(last).map_err(RecoveryError::Catalog);
@@ -114,7 +116,7 @@ fn rows_in_order(reader: &Reader) -> impl Iterator<Item = Result<(BlobId, u64), 
 
 /// Decides whether `orphans` may be set aside without asking. Leftovers of crashes may; what was acknowledged once may
 /// only if it is next to nothing, and of starts that the catalog knows.
-fn judge(
+pub(crate) fn judge(
     orphans: &[Orphan],
     stored_bytes: u64,
     known_start: u64,
@@ -136,13 +138,15 @@ fn total_bytes(orphans: &[Orphan]) -> u64 {
     orphans.iter().map(|orphan| orphan.bytes).sum()
 }
 
-fn look_at(dir: &DataDir, id: BlobId) -> Result<Orphan, RecoveryError> {
+/// Looks at a content that no row refers to.
+pub(crate) fn look_at(dir: &DataDir, id: BlobId) -> Result<Orphan, RecoveryError> {
     let path = dir.blobs().join(id.path());
     let metadata = fs::symlink_metadata(&path).map_err(|error| failed_at(path, error))?;
     Ok(Orphan { id, bytes: metadata.len(), is_published: metadata.mode() & WRITABLE == 0 })
 }
 
-fn set_aside(dir: &DataDir, orphans: &[Orphan]) -> Result<(), RecoveryError> {
+/// Moves contents to `lost`, durably.
+pub(crate) fn set_aside(dir: &DataDir, orphans: &[Orphan]) -> Result<(), RecoveryError> {
     for orphan in orphans {
         let target = dir.lost().join(orphan.id.to_string());
         let moved = match fs::symlink_metadata(&target) {

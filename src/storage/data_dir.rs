@@ -16,14 +16,15 @@ use super::disk::sync_folder;
 /// catalog.db   clients, keys, files, versions, small contents (beside it SQLite's -wal and -shm)
 /// blobs/       the truth: immutable contents
 /// files/       the view: the newest version of each file, to be read without us
-/// lost/        what a start set aside
+/// lost/        what a start, or a check, set aside
+/// check.lock   held by the check that repairs the folder
 /// ```
 #[derive(Debug, Clone)]
 pub struct DataDir {
     root: PathBuf,
 }
 
-/// The right to run a server on a data folder, held until it is dropped.
+/// The right to run a server on a data folder, or to repair it, held until it is dropped.
 #[derive(Debug)]
 pub struct DataLock(#[expect(dead_code, reason = "held, never read")] File);
 
@@ -36,6 +37,9 @@ pub enum DataDirError {
         .0.display()
     )]
     InUse(PathBuf),
+    /// Another check repairs it.
+    #[error("another `cofferd check --repair` works on {}: wait for its end", .0.display())]
+    InRepair(PathBuf),
     /// A command was given a folder that no server has used.
     #[error("{} is no data folder (it has no catalog.db): name the server's folder with --data", .0.display())]
     Missing(PathBuf),
@@ -57,7 +61,7 @@ impl DataDir {
     pub fn open(root: &Path) -> Result<(Self, DataLock), DataDirError> {
         let dir = Self { root: root.to_owned() };
         make_folder(root)?;
-        let lock = take_lock(&dir)?;
+        let lock = take_lock(&dir, "lock")?.ok_or_else(|| DataDirError::InUse(root.to_owned()))?;
         for folder in [dir.blobs(), dir.files(), dir.lost()] {
             make_folder(&folder)?;
         }
@@ -71,6 +75,22 @@ impl DataDir {
     pub fn existing(root: &Path) -> Result<Self, DataDirError> {
         let dir = Self { root: root.to_owned() };
         if dir.catalog().is_file() { Ok(dir) } else { Err(DataDirError::Missing(dir.root)) }
+    }
+
+    /// The server's lock if no server holds it; none can start then until it is dropped.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn lock_if_idle(&self) -> Result<Option<DataLock>, DataDirError> {
+        take_lock(self, "lock")
+    }
+
+    /// The right to repair the folder, which one process at a time has, beside a server or without.
+    ///
+    /// # Errors
+    /// If another process has it, or the disk refuses.
+    pub fn lock_for_repair(&self) -> Result<DataLock, DataDirError> {
+        take_lock(self, "check.lock")?.ok_or_else(|| DataDirError::InRepair(self.root.clone()))
     }
 
     /// The folder itself.
@@ -119,13 +139,14 @@ fn make_folder(path: &Path) -> Result<(), DataDirError> {
     sync_folder(parent).map_err(failed)
 }
 
-fn take_lock(dir: &DataDir) -> Result<DataLock, DataDirError> {
-    let path = dir.root.join("lock");
+/// The lock on the file `name`; none if another process holds it.
+fn take_lock(dir: &DataDir, name: &str) -> Result<Option<DataLock>, DataDirError> {
+    let path = dir.root.join(name);
     let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(|error| DataDirError::Io { path: path.clone(), error })?;
     match file.try_lock() {
-        Ok(()) => Ok(DataLock(file)),
-        Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(dir.root.clone())),
+        Ok(()) => Ok(Some(DataLock(file))),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(DataDirError::Io { path, error }),
     }
 }

@@ -3,11 +3,16 @@
 //! It is made off the hot path, by a thread that follows the catalog, and nothing ever reads it back. It keeps no state
 //! of its own: an entry is right if its size and its time are those of the version, so at every start what is missing
 //! or stale is found by looking. Whoever deletes the view gets it back with the next start.
+//!
+//! [`Mender`] makes single entries anew beside that thread. Two who show different versions of a file at the same time
+//! agree in the end, because each looks again at what the catalog says after it has put an entry in its place.
 
+mod folders;
+mod mender;
 mod signal;
 mod tree;
 
-use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -16,12 +21,13 @@ use std::time::Instant;
 use coffer_protocol::name::escape;
 use thiserror::Error;
 
-use crate::catalog::{CatalogError, Reader, ViewRow};
-use crate::limits::{FILE_WARNINGS_MAX, VIEW_RETRY_MAX, VIEW_RETRY_MIN};
+use crate::catalog::{CatalogError, Reader, Standing, ViewRow};
+use crate::limits::{FILE_WARNINGS_MAX, VIEW_LOOKS_MAX, VIEW_RETRY_MAX, VIEW_RETRY_MIN};
 use crate::storage::{DataDir, open_blob};
 
+pub use mender::{Mender, Seen};
 pub use signal::ViewSignal;
-pub use tree::is_shown;
+pub use tree::{CHECK_STAGING, STAGING, is_shown};
 use tree::{Entry, Tree};
 
 /// The thread that makes the view.
@@ -38,7 +44,7 @@ impl View {
     /// If the system has no thread left.
     pub fn spawn(dir: DataDir, reader: Reader) -> io::Result<Self> {
         let signal = Arc::new(ViewSignal::default());
-        let follower = Follower::new(dir, reader, Arc::clone(&signal));
+        let follower = Follower::new(dir, reader, STAGING, Arc::clone(&signal));
         let thread = Builder::new().name("view".to_owned()).spawn(move || follow(follower))?;
         Ok(Self { signal, thread })
     }
@@ -93,9 +99,11 @@ struct Retry {
 
 /// Why a version could not be shown.
 #[derive(Debug, Error)]
-enum ShowError {
+pub enum ShowError {
+    /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The disk refused.
     #[error("{0}")]
     Disk(#[from] io::Error),
 }
@@ -105,6 +113,8 @@ enum ShowError {
 struct Follower {
     dir: DataDir,
     reader: Reader,
+    /// The folder of the view where entries are made.
+    staging: &'static str,
     signal: Arc<ViewSignal>,
     /// Opened anew after failures: somebody may have deleted the folder.
     tree: Option<Tree>,
@@ -113,8 +123,8 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(dir: DataDir, reader: Reader, signal: Arc<ViewSignal>) -> Self {
-        Self { dir, reader, signal, tree: None, cursor: 0 }
+    fn new(dir: DataDir, reader: Reader, staging: &'static str, signal: Arc<ViewSignal>) -> Self {
+        Self { dir, reader, staging, signal, tree: None, cursor: 0 }
     }
 
     fn start_over_after(&mut self, row: i64) {
@@ -149,63 +159,86 @@ impl Follower {
                 failures.add(row.row, &format!("{}/{}", row.folder, row.path), &error);
             }
         }
-        if let Err(error) = self.take_back_removed(page) {
-            failures.add(page[0].row, "removed clients", &error);
+    }
+
+    /// Makes the entry of a version if the view shows it and it is not there.
+    fn show(&mut self, row: &ViewRow) -> Result<(), ShowError> {
+        match row.standing {
+            Standing::Shown if self.place(row, false)? => self.settle(row, Some(row.row)),
+            Standing::Shown | Standing::Damaged => Ok(()),
+            Standing::Older => self.publish(row).map(drop),
+            Standing::Withdrawn => {
+                self.tree()?.take_back(&row.folder, &row.path)?;
+                self.settle(row, None)
+            }
         }
     }
 
-    fn show(&mut self, row: &ViewRow) -> Result<(), ShowError> {
-        let entry = Entry {
-            folder: &row.folder,
-            path: &row.path,
-            size: row.size,
-            received_at: row.received_at,
-        };
-        let tree = match &mut self.tree {
-            Some(tree) => tree,
-            none => none.insert(Tree::open(&self.dir)?),
-        };
+    /// Looks again at what the view should show of the file of `row` after the entry of version `made` was put in its
+    /// place, or an entry was removed, until both agree: the file may have got another version, or lost one, and somebody
+    /// else may have shown that first. Nothing of a client that is being removed stays.
+    fn settle(&mut self, row: &ViewRow, mut made: Option<i64>) -> Result<(), ShowError> {
+        for _ in 0..VIEW_LOOKS_MAX {
+            let now = self.reader.shown(row.client, row.file)?;
+            let wanted = now.as_ref().map(|now| now.row);
+            if wanted == made {
+                break;
+            }
+            match &now {
+                Some(now) => drop(self.place(now, true)?),
+                None => self.tree()?.take_back(&row.folder, &row.path)?,
+            }
+            made = wanted;
+        }
+        Ok(())
+    }
+
+    /// Makes the entry of a version if it is not there, or, with `anew`, in any case. True if it was made; false also if
+    /// the version is gone.
+    fn place(&mut self, row: &ViewRow, anew: bool) -> Result<bool, ShowError> {
+        let entry = Entry::of(row);
         let Some(blob) = row.blob else {
             // Read only when needed: most entries of an old catalog are there.
-            if row.is_newest
-                && !tree.shows(&entry)?
+            if (anew || !self.tree()?.shows(&entry)?)
                 && let Some(content) = self.reader.small_content(row.row)?
             {
-                tree.show_bytes(&entry, row.row, &content)?;
+                self.tree()?.show_bytes(&entry, row.row, &content)?;
+                return Ok(true);
             }
-            return Ok(());
+            return Ok(false);
         };
-        let file = match open_blob(&self.dir.blobs(), blob) {
-            // Pruned in the meantime.
+        let Some(file) = self.publish(row)? else { return Ok(false) };
+        let tree = self.tree()?;
+        let is_wanted = anew || !tree.shows(&entry)?;
+        if is_wanted {
+            tree.show_blob(&entry, row.row, blob, &file)?;
+        }
+        Ok(is_wanted)
+    }
+
+    /// Makes the blob of a version, if it has one and was not pruned meanwhile, what an acknowledged one is.
+    fn publish(&self, row: &ViewRow) -> Result<Option<File>, ShowError> {
+        let Some(blob) = row.blob else { return Ok(None) };
+        match open_blob(&self.dir.blobs(), blob) {
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound
                     && self.reader.owner(blob)?.is_none() =>
             {
-                return Ok(());
+                Ok(None)
             }
-            file => file?,
-        };
-        tree::publish(&file, row.received_at)?;
-        if row.is_newest && !tree.shows(&entry)? {
-            tree.show_blob(&entry, row.row, blob, &file)?;
+            file => {
+                let file = file?;
+                tree::publish(&file, row.received_at)?;
+                Ok(Some(file))
+            }
         }
-        Ok(())
     }
 
-    /// Removes the entries of clients that somebody began to remove while the page was shown. Whoever begins later
-    /// finds the entries in place and removes them himself.
-    fn take_back_removed(&self, page: &[ViewRow]) -> Result<(), ShowError> {
-        let mut is_there = HashMap::new();
-        for row in page.iter().filter(|row| row.is_newest) {
-            let there = match is_there.get(&row.client) {
-                Some(there) => *there,
-                None => *is_there.entry(row.client).or_insert(self.reader.has_client(row.client)?),
-            };
-            if !there && let Some(tree) = &self.tree {
-                tree.take_back(&row.folder, &row.path)?;
-            }
+    fn tree(&mut self) -> io::Result<&mut Tree> {
+        match &mut self.tree {
+            Some(tree) => Ok(tree),
+            none => Ok(none.insert(Tree::open(&self.dir, self.staging)?)),
         }
-        Ok(())
     }
 }
 

@@ -65,7 +65,7 @@ impl Server {
 
     fn follower(&self) -> Follower {
         let reader = Reader::open(&self.opened.dir.catalog()).expect("a catalog");
-        Follower::new(self.opened.dir.clone(), reader, Arc::default())
+        Follower::new(self.opened.dir.clone(), reader, STAGING, Arc::default())
     }
 
     fn shown(&self, path: &str) -> PathBuf {
@@ -129,7 +129,7 @@ fn every_way_shows_the_same() {
         let mut server = Server::new();
         let blob = server.store_blob("a", b"content");
         let mut follower = server.follower();
-        let mut tree = Tree::open(&server.opened.dir).expect("a view");
+        let mut tree = Tree::open(&server.opened.dir, STAGING).expect("a view");
         match way {
             "link" => tree.way = tree::Way::HardLink,
             "copy" => tree.way = tree::Way::Copy,

@@ -1,6 +1,6 @@
-//! The folders and files of the view. Nothing here follows a symbolic link out of them.
+//! The entries of the view: how they are made, replaced and taken back.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
@@ -8,19 +8,20 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, futimens,
-    ioctl_ficlone, linkat, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fchmod,
+    futimens, ioctl_ficlone, linkat, mkdirat, openat, renameat, unlinkat,
 };
 use rustix::io::Errno;
 
+use super::folders::{FOLDER, Folders, open_folder, split};
+use crate::catalog::ViewRow;
 use crate::storage::{BlobId, DataDir};
 
-/// Where entries are made before they are put in their places. No folder of a client begins with a dot.
-const STAGING: &str = ".staging";
+/// Where the server makes entries before they are put in their places. No folder of a client begins with a dot.
+pub const STAGING: &str = ".staging";
 
-/// How folders are opened: only to reach what is in them, and only if they are no symbolic links.
-const FOLDER: OFlags =
-    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Where a check does, so that it can work beside the server.
+pub const CHECK_STAGING: &str = ".staging-check";
 
 /// Published contents, and everything in the view, can only be read.
 const READ_ONLY: Mode = Mode::RUSR.union(Mode::RGRP).union(Mode::ROTH);
@@ -56,41 +57,28 @@ pub(super) enum Way {
 /// The open view.
 #[derive(Debug)]
 pub(super) struct Tree {
-    files: OwnedFd,
+    folders: Folders,
     staging: OwnedFd,
     blobs: PathBuf,
     pub(super) way: Way,
 }
 
 impl Tree {
-    /// Opens the view, and makes it if it is not there. What was left half made is removed.
-    pub(super) fn open(dir: &DataDir) -> io::Result<Self> {
+    /// Opens the view, and makes it if it is not there. Entries are made in the folder `staging`, which must be nobody
+    /// else's; what was left half made there is removed.
+    pub(super) fn open(dir: &DataDir, staging: &str) -> io::Result<Self> {
         if !dir.files().is_dir() {
             DirBuilder::new().mode(0o700).create(dir.files())?;
         }
-        // The folder itself may be a symbolic link: the operator may keep it on another disk.
-        let files = openat(CWD, dir.files(), FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
-        let staging = open_or_make(&files, STAGING, Mode::RWXU)?;
+        let folders = Folders::open(dir)?;
+        let staging = open_or_make(folders.root(), staging.as_ref(), Mode::RWXU)?;
         clear(&staging)?;
-        Ok(Self { files, staging, blobs: dir.blobs(), way: Way::Reflink })
+        Ok(Self { folders, staging, blobs: dir.blobs(), way: Way::Reflink })
     }
 
     /// Whether the entry is in place: a read-only file of its size and time.
     pub(super) fn shows(&self, entry: &Entry<'_>) -> io::Result<bool> {
-        let (folders, name) = split(entry.folder, entry.path);
-        let folder =
-            match self.walk(&folders, |above, name| openat(above, name, FOLDER, Mode::empty())) {
-                Err(Errno::NOENT) => return Ok(false),
-                folder => folder?,
-            };
-        match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => {
-                let modified = (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(-1));
-                Ok(entry.is_shown_by(stat.st_mode, stat.st_size.cast_unsigned(), modified))
-            }
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.folders.stat(&entry.place())?.is_some_and(|stat| entry.has(&stat)))
     }
 
     /// Shows a small content. `row` is a number that no other entry has while it is made.
@@ -127,11 +115,10 @@ impl Tree {
 
     /// Removes an entry and the folders that it leaves empty.
     pub(super) fn take_back(&self, folder: &str, path: &str) -> io::Result<()> {
-        let (folders, file) = split(folder, path);
+        let place = Path::new(folder).join(path);
+        let (folders, file) = split(&place);
         for depth in (0..=folders.len()).rev() {
-            let above = match self
-                .walk(&folders[..depth], |above, name| openat(above, name, FOLDER, Mode::empty()))
-            {
+            let above = match self.folders.walk(&folders[..depth], open_folder) {
                 Err(Errno::NOENT) => continue,
                 above => above?,
             };
@@ -150,8 +137,9 @@ impl Tree {
 
     /// Links a content to where nothing is yet, which is the usual case. False if it must be staged.
     fn link_new(&self, entry: &Entry<'_>, blob: BlobId) -> io::Result<bool> {
-        let (folders, name) = split(entry.folder, entry.path);
-        let folder = self.walk(&folders, |above, name| open_or_make(above, name, FOLDER_MODE))?;
+        let place = entry.place();
+        let (folders, name) = split(&place);
+        let folder = self.folders.walk(&folders, make_folder)?;
         let content = self.blobs.join(blob.path());
         Ok(linkat(CWD, content, &folder, name, AtFlags::empty()).is_ok())
     }
@@ -200,8 +188,9 @@ impl Tree {
 
     /// Moves what was staged to its place, over what may be there.
     fn put_in_place(&self, entry: &Entry<'_>, staged: &str) -> io::Result<()> {
-        let (folders, name) = split(entry.folder, entry.path);
-        let folder = self.walk(&folders, |above, name| open_or_make(above, name, FOLDER_MODE))?;
+        let place = entry.place();
+        let (folders, name) = split(&place);
+        let folder = self.folders.walk(&folders, make_folder)?;
         Ok(renameat(&self.staging, staged, &folder, name)?)
     }
 
@@ -216,22 +205,25 @@ impl Tree {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(openat(&self.staging, staged, flags, Mode::RUSR | Mode::WUSR)?))
     }
-
-    /// Follows `folders` from the view's own one, each opened by `step`.
-    fn walk(
-        &self,
-        folders: &[&str],
-        step: impl Fn(&OwnedFd, &str) -> Result<OwnedFd, Errno>,
-    ) -> Result<OwnedFd, Errno> {
-        let mut folder = None;
-        for name in folders {
-            folder = Some(step(folder.as_ref().unwrap_or(&self.files), name)?);
-        }
-        folder.map_or_else(|| openat(&self.files, c".", FOLDER, Mode::empty()), Ok)
-    }
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    pub(super) fn of(row: &'a ViewRow) -> Self {
+        let ViewRow { folder, path, size, received_at, .. } = row;
+        Self { folder, path, size: *size, received_at: *received_at }
+    }
+
+    /// Where it stands in the view.
+    pub(super) fn place(&self) -> PathBuf {
+        Path::new(self.folder).join(self.path)
+    }
+
+    /// Whether what stands there is the entry, as far as can be seen without reading it.
+    pub(super) fn has(&self, stat: &Stat) -> bool {
+        let modified = (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(-1));
+        self.is_shown_by(stat.st_mode, stat.st_size.cast_unsigned(), modified)
+    }
+
     /// Whether a file of this mode, size and time is the entry.
     fn is_shown_by(&self, mode: u32, size: u64, modified: (i64, i64)) -> bool {
         let is_file = FileType::from_raw_mode(mode) == FileType::RegularFile;
@@ -271,15 +263,12 @@ fn time(ms: i64) -> (i64, i64) {
     (ms.div_euclid(1000), ms.rem_euclid(1000) * 1_000_000)
 }
 
-/// The folders on the way to a file of a client, and its name.
-fn split<'a>(folder: &'a str, path: &'a str) -> (Vec<&'a str>, &'a str) {
-    let mut folders = vec![folder];
-    folders.extend(path.split('/'));
-    let name = folders.pop().unwrap_or_default();
-    (folders, name)
+/// A step that makes a folder of the view which is not there.
+fn make_folder(above: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    open_or_make(above, name, FOLDER_MODE)
 }
 
-fn open_or_make(above: &OwnedFd, name: &str, mode: Mode) -> Result<OwnedFd, Errno> {
+fn open_or_make(above: &OwnedFd, name: &OsStr, mode: Mode) -> Result<OwnedFd, Errno> {
     match openat(above, name, FOLDER, Mode::empty()) {
         Err(Errno::NOENT) => {}
         folder => return folder,

@@ -83,7 +83,7 @@ pub(super) enum Discard {
 impl Upload {
     pub(super) fn begin(begin: Begin, reader: &Reader, store: &dyn BlobStore) -> Self {
         if begin.refuse_existing {
-            match reader.file_exists(&begin.client, &begin.file) {
+            match reader.stands_in_the_way(&begin.client, &begin.file) {
                 Ok(false) => {}
                 Ok(true) => return Self::Failed(UploadFailure::Exists),
                 Err(error) => return Self::Failed(UploadFailure::Ours(unreadable(&error))),
