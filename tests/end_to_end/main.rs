@@ -6,6 +6,7 @@ mod classic;
 #[path = "../server/mod.rs"]
 mod server;
 
+mod check;
 mod content;
 mod crash;
 mod d1100;
