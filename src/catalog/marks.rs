@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Result as SqlResult, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, Result as SqlResult, Transaction, TransactionBehavior, params,
+};
 
 use super::CatalogError;
 use super::schema::open_beside_server;
@@ -26,7 +28,8 @@ impl Marks {
     /// Stores the BLAKE3 digests of contents, by the rows of their versions. One that is there already stays.
     ///
     /// # Errors
-    /// If the catalog cannot be written; then none is stored.
+    /// [`CatalogError::Full`] or [`CatalogError::Busy`] if there is no room, or somebody writes for too long, and
+    /// whatever else the catalog says; then none is stored.
     pub fn store_digests(&mut self, digests: &[(i64, [u8; 32])]) -> Result<(), CatalogError> {
         self.in_transaction("storing digests", |catalog| {
             let sql = "INSERT OR IGNORE INTO digests (row, blake3)
@@ -84,6 +87,9 @@ impl Marks {
             transaction.commit()?;
             Ok(result)
         };
-        run().map_err(CatalogError::while_doing(doing))
+        run().map_err(|error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy) => CatalogError::Busy,
+            _ => CatalogError::while_doing(doing)(error),
+        })
     }
 }

@@ -79,10 +79,10 @@ impl Scrub<'_> {
         read.is_ok_and(|sums| sums.size == row.view.size && sums.blake3 == *digest)
     }
 
-    /// Whether a version came so short a while ago that the view of a busy server may not show it yet. A time to come
-    /// says that the clock was changed.
+    /// Whether a version came so short a while ago that the view of a busy server may not show it yet; or so short a
+    /// while from now, because the clock was set back.
     fn is_recent(&self, row: &ContentRow) -> bool {
-        let age_ms = super::now_ms().saturating_sub(row.view.received_at);
-        u128::try_from(age_ms).is_ok_and(|age_ms| age_ms < SCRUB_VIEW_LAG_MAX.as_millis())
+        let age_ms = super::now_ms().abs_diff(row.view.received_at);
+        u128::from(age_ms) < SCRUB_VIEW_LAG_MAX.as_millis()
     }
 }

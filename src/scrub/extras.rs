@@ -19,6 +19,21 @@ const NO_CLIENTS: [&str; 3] = [STAGING, CHECK_STAGING, "lost+found"];
 impl Scrub<'_> {
     /// Looks at everything in the view, and again, after a moment, at what seems to be nobody's.
     pub(super) fn check_strangers(&mut self) -> Result<(), ScrubError> {
+        let suspects = self.suspects()?;
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        thread::sleep(SCRUB_SECOND_LOOK);
+        for (number, path) in suspects.into_iter().enumerate() {
+            if self.is_stranger(&path)? {
+                self.stranger(path, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything in the view that seems to be nobody's, by its path below `files`.
+    pub(super) fn suspects(&self) -> Result<Vec<PathBuf>, ScrubError> {
         let mut suspects = Vec::new();
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
@@ -30,20 +45,15 @@ impl Scrub<'_> {
                 }
             }
         }
-        if suspects.is_empty() {
-            return Ok(());
-        }
-        thread::sleep(SCRUB_SECOND_LOOK);
-        for (number, path) in suspects.into_iter().enumerate() {
-            // First the catalog: whatever it forgets is gone from the view by then.
-            let Ok(metadata) = fs::symlink_metadata(self.dir.files().join(&path)) else { continue };
-            if !self.is_ours(&path, metadata.is_dir())?
-                && fs::symlink_metadata(self.dir.files().join(&path)).is_ok()
-            {
-                self.stranger(path, number)?;
-            }
-        }
-        Ok(())
+        Ok(suspects)
+    }
+
+    /// Whether a suspect is nobody's at a second look, too.
+    pub(super) fn is_stranger(&self, path: &Path) -> Result<bool, CatalogError> {
+        let stat = || fs::symlink_metadata(self.dir.files().join(path)).ok();
+        let Some(there) = stat() else { return Ok(false) };
+        // The catalog before the disk: what it has forgotten is gone from the view by then.
+        Ok(!self.is_ours(path, there.is_dir())? && stat().is_some())
     }
 
     fn stranger(&mut self, path: PathBuf, number: usize) -> Result<(), ScrubError> {

@@ -24,11 +24,9 @@ impl Scrub<'_> {
                 Err(error) => Outcome::Failed(format!("the good copy in the view: {error}")),
             },
         };
-        let found = self.reader.content_at(row.view.row)?;
-        let good = match &found {
-            Some(found) => self.good_version(found)?,
-            None => None,
-        };
+        // It may have been removed while it was looked after.
+        let Some(now) = self.reader.content_at(row.view.row)? else { return Ok(()) };
+        let good = self.good_version(&now)?;
         let version = name_of(row);
         let (is_newest, is_marked) = (row.is_newest, row.damage.is_some());
         let what = Wrong::Content { version, fault, is_newest, is_marked, good };

@@ -14,6 +14,8 @@ mod finding;
 mod mend;
 mod orphans;
 mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;
@@ -107,19 +109,7 @@ pub fn scrub(
     watcher: &mut dyn Watcher,
 ) -> Result<Summary, ScrubError> {
     let _lock = options.repair.then(|| dir.lock_for_repair()).transpose()?;
-    let open = || Reader::open(&dir.catalog());
-    let mut scrub = Scrub {
-        dir,
-        reader: open()?,
-        marks: Marks::open(&dir.catalog())?,
-        mender: Mender::new(dir.clone(), open()?),
-        repair: options.repair,
-        meter: Meter::new(options.mib_per_second),
-        digests: Vec::new(),
-        summary: Summary::default(),
-        now_ms: now_ms(),
-        watcher,
-    };
+    let mut scrub = Scrub::new(dir, options, watcher)?;
     scrub.run()?;
     scrub.summary.bytes = scrub.meter.bytes;
     Ok(scrub.summary)
@@ -149,7 +139,27 @@ enum Verdict {
     Gone,
 }
 
-impl Scrub<'_> {
+impl<'a> Scrub<'a> {
+    fn new(
+        dir: &'a DataDir,
+        options: Options,
+        watcher: &'a mut dyn Watcher,
+    ) -> Result<Self, CatalogError> {
+        let open = || Reader::open(&dir.catalog());
+        Ok(Self {
+            dir,
+            reader: open()?,
+            marks: Marks::open(&dir.catalog())?,
+            mender: Mender::new(dir.clone(), open()?),
+            repair: options.repair,
+            meter: Meter::new(options.mib_per_second),
+            digests: Vec::new(),
+            summary: Summary::default(),
+            now_ms: now_ms(),
+            watcher,
+        })
+    }
+
     fn run(&mut self) -> Result<(), ScrubError> {
         let faults = self.reader.faults()?;
         if !faults.is_empty() {

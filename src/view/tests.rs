@@ -8,7 +8,7 @@ use std::time::Duration;
 use coffer_protocol::ClientId;
 
 use super::*;
-use crate::catalog::{Change, Content, Retention};
+use crate::catalog::{Change, Content, Marks, Retention};
 use crate::freeing::{free_doomed, remove_retired};
 use crate::recovery::{self, Opened};
 use crate::storage::{BlobId, BlobStore};
@@ -235,4 +235,46 @@ fn wait_for(path: &std::path::Path) {
         assert!(Instant::now() < deadline, "{} was not shown", path.display());
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn who_shows_an_old_version_puts_it_right() {
+    let mut server = Server::new();
+    server.store_small("a", b"first");
+    server.store_blob("docs/b", b"first");
+    let mut follower = server.follower();
+    let page = follower.reader.view_after(0).expect("readable");
+    server.store_blob("a", b"the second");
+    let reader = Reader::open(&server.opened.dir.catalog()).expect("a catalog");
+    let mut mender = Mender::new(server.opened.dir.clone(), reader);
+    mender.make_anew(&page[0]).expect("shown");
+    server.check("Bob/a", b"the second");
+    let mut marks = Marks::open(&server.opened.dir.catalog()).expect("a catalog");
+    marks.mark_damaged(page[1].row, "rotten", 0).expect("writable");
+    mender.make_anew(&page[1]).expect("nothing to show");
+    assert!(!server.shown("Bob/docs").exists());
+    let mut failures = Failures::default();
+    follower.show_page(&page, &mut failures);
+    assert_eq!(failures.count, 0, "{:?}", failures.first);
+    server.check("Bob/a", b"the second");
+    assert!(!server.shown("Bob/docs").exists(), "a damaged version is not shown");
+    marks.unmark(page[1].row).expect("writable");
+    mender.make_anew(&page[1]).expect("shown");
+    server.check("Bob/docs/b", b"first");
+}
+
+#[test]
+fn a_damaged_version_gives_way_at_every_start() {
+    let mut server = Server::new();
+    server.store_small("a", b"first");
+    server.store_blob("a", b"the second");
+    server.store_small("b", b"only");
+    assert_eq!(server.follower().catch_up(), None);
+    let mut marks = Marks::open(&server.opened.dir.catalog()).expect("a catalog");
+    for row in [2, 3] {
+        marks.mark_damaged(row, "rotten", 0).expect("writable");
+    }
+    assert_eq!(server.follower().catch_up(), None);
+    server.check("Bob/a", b"first");
+    assert!(!server.shown("Bob/b").exists());
 }
