@@ -152,6 +152,8 @@ fn what_came_just_now_need_not_be_shown_yet() {
     let (text, is_well) = run(&server, false);
     assert!(is_well, "{text}");
     assert!(text.contains("1 so new that the view need not show them yet"), "{text}");
+    repairs(&server, &[], true);
+    assert_eq!(fs::read(view.join("z")).expect("shown"), b"new");
     server.opened.writer.commit(&[new(b"newer")], now - 700_000).expect("a working catalog");
     finds(&server, &["file z, version 3: the view shows something else"]);
     repairs(&server, &["file z, version 3: the view shows something else"], true);
