@@ -166,6 +166,17 @@ fn versions_are_numbered_and_kept() {
 }
 
 #[test]
+fn versions_of_the_same_moment_can_be_told_apart() {
+    let mut catalog = Catalog::with_bob();
+    for _ in 0..3 {
+        catalog.writer.commit(&[small(BOB, "a")], 1_000).expect("a working database");
+    }
+    let versions = all_versions(&catalog.reader(), &BOB);
+    let times: Vec<i64> = versions.iter().map(|version| version.received_at).collect();
+    assert_eq!(times, [1_000, 1_001, 1_000]);
+}
+
+#[test]
 fn long_lists_come_in_pages() {
     let mut catalog = Catalog::with_bob();
     let count = crate::limits::CATALOG_PAGE_ROWS * 2 + 10;

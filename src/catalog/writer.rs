@@ -146,26 +146,34 @@ impl Writer {
         refuse_existing: bool,
     ) -> SqlResult<Outcome> {
         let Some(client) = self.client_row(id)? else { return Ok(Outcome::ClientUnknown) };
-        let sql = "SELECT file, newest, EXISTS (
-                       SELECT 1 FROM versions CROSS JOIN damaged USING (row)
-                       WHERE versions.file = files.file AND version = newest)
-                   FROM files WHERE client = ?1 AND name = ?2";
-        let there: Option<(i64, u32, bool)> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![client, name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let (file, version) = match there {
-            Some((_, _, false)) if refuse_existing => return Ok(Outcome::FileExists),
-            Some((file, newest, _)) => {
-                let sql = "UPDATE files SET newest = ?2 WHERE file = ?1";
-                self.connection.prepare_cached(sql)?.execute(params![file, newest + 1])?;
-                (file, newest + 1)
+        let (file, version, received_at) = match self.newest(client, name)? {
+            Some(newest) if refuse_existing && !newest.is_damaged => {
+                return Ok(Outcome::FileExists);
             }
-            None => (self.add_file(client, name)?, 1),
+            Some(Newest { file, version, received_at, .. }) => {
+                let sql = "UPDATE files SET newest = ?2 WHERE file = ?1";
+                self.connection.prepare_cached(sql)?.execute(params![file, version + 1])?;
+                // The view tells a version from the one before by its size and time.
+                let tie = i64::from(received_at == new.received_at);
+                (file, version + 1, new.received_at + tie)
+            }
+            None => (self.add_file(client, name)?, 1, new.received_at),
         };
-        self.insert_version(file, version, new)?;
+        self.insert_version(file, version, &Version { received_at, ..*new })?;
         Ok(Outcome::VersionAdded { version })
+    }
+
+    fn newest(&self, client: i64, name: &[u8]) -> SqlResult<Option<Newest>> {
+        let sql = "SELECT file, version, received_at, EXISTS (
+                       SELECT 1 FROM damaged WHERE damaged.row = versions.row)
+                   FROM files JOIN versions USING (file)
+                   WHERE client = ?1 AND name = ?2 AND version = newest";
+        let mut by_name = self.connection.prepare_cached(sql)?;
+        let newest = |row: &rusqlite::Row<'_>| {
+            let (file, version) = (row.get(0)?, row.get(1)?);
+            Ok(Newest { file, version, received_at: row.get(2)?, is_damaged: row.get(3)? })
+        };
+        by_name.query_row(params![client, name], newest).optional()
     }
 
     fn add_file(&self, client: i64, name: &[u8]) -> SqlResult<i64> {
@@ -201,6 +209,14 @@ impl Writer {
             self.connection.prepare_cached("SELECT client FROM clients WHERE id = ?1")?;
         by_id.query_row([id.0], |row| row.get(0)).optional()
     }
+}
+
+/// The newest version of a file.
+struct Newest {
+    file: i64,
+    version: u32,
+    received_at: i64,
+    is_damaged: bool,
 }
 
 /// What a version is besides its number.

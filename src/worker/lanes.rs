@@ -69,7 +69,7 @@ mod tests {
         Task::Job(Job { connection, work: work(UploadId { number, is_large }) })
     }
 
-    fn number(task: Task) -> u64 {
+    fn number(task: &Task) -> u64 {
         match task {
             Task::Job(Job {
                 work: Work::Finish(id) | Work::Discard(id) | Work::Publish(id),
@@ -87,7 +87,8 @@ mod tests {
         lanes.push(task(3, false, Work::Finish));
         lanes.push(task(4, true, Work::Publish));
         lanes.push(task(5, false, Work::Discard));
-        let order: Vec<u64> = std::iter::from_fn(|| lanes.pop()).map(number).collect();
+        let order: Vec<u64> =
+            std::iter::from_fn(|| lanes.pop()).map(|task| number(&task)).collect();
         assert_eq!(order, [3, 4, 5, 1, 2]);
         assert!(lanes.is_empty());
     }
@@ -100,7 +101,8 @@ mod tests {
         for _ in 0..3 * SMALL_TASKS_IN_A_ROW {
             lanes.push(task(1, false, Work::Finish));
         }
-        let order: Vec<u64> = std::iter::from_fn(|| lanes.pop()).map(number).collect();
+        let order: Vec<u64> =
+            std::iter::from_fn(|| lanes.pop()).map(|task| number(&task)).collect();
         let row = SMALL_TASKS_IN_A_ROW as usize;
         let large: Vec<usize> =
             order.iter().enumerate().filter(|(_, n)| **n == 0).map(|(at, _)| at).collect();
