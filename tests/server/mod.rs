@@ -178,8 +178,12 @@ impl Running {
         })
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).expect("the process is ours");
+        kill_process(self.pid(), signal).expect("the process is ours");
     }
 
     /// Whether it still runs.
