@@ -18,6 +18,8 @@ use crate::server::{Down, Server, Setup, wait_for};
 const LARGE: usize = 300 << 10;
 /// How long the server is watched while it can accept nobody.
 const WATCHED: Duration = Duration::from_secs(2);
+/// How often it may try again in that time: five times a second, and as much again for a slow machine's sake.
+const TRIES_MAX: usize = 20;
 /// How often Linux counts a process's time in a second.
 const TICKS: f64 = 100.0;
 
@@ -81,6 +83,8 @@ fn without_file_descriptors_it_waits_does_not_spin_and_recovers() {
     thread::sleep(WATCHED);
     let used = cpu_time(pid) - before;
     assert!(used < WATCHED / 10, "{used:?} of the processor in {WATCHED:?}");
+    let tries = server.log().matches("cannot accept connections for a moment").count();
+    assert!(tries <= TRIES_MAX, "{tries} tries in {WATCHED:?}");
     link.set_nonblocking(true).expect("a socket");
     let nothing = link.read(&mut [0]).expect_err("nobody has accepted it");
     assert_eq!(nothing.kind(), ErrorKind::WouldBlock);

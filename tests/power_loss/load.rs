@@ -20,8 +20,13 @@ const TRACED: &str = "trace=openat,creat,mkdir,mkdirat,rmdir,unlink,unlinkat,ren
     symlink,symlinkat,truncate,ftruncate,fallocate,write,writev,pwrite64,pwritev,pwritev2,sendfile,copy_file_range,\
     ioctl,chmod,fchmod,fchmodat,fsync,fdatasync,sync_file_range,syncfs,sendto,sendmsg";
 
+/// Every third sync of a thread takes 20 ms longer, so that others come while it runs, and overtake it.
+const SLOWED: &str = "inject=fsync,fdatasync:delay_enter=20000:when=1+3";
+
 /// Longer than anything that the server writes at once, so that no content is cut short in the record.
 const STRING_MAX: &str = "33554432";
+
+const CLIENTS: u64 = 8;
 
 /// Small and large contents, at the limits between what goes into the catalog, memory and a file of its own.
 const SIZES: [usize; 7] = [700, (16 << 10) - 1, (16 << 10) + 1, 50_001, 66_001, 90_001, 300_001];
@@ -66,11 +71,12 @@ pub(crate) fn record() -> Recorded {
     let data = root.join(Recorded::DATA);
     fs::create_dir(&root).expect("room");
     let records: Vec<PathBuf> = (0..3).map(|n| folder.path().join(format!("{n}"))).collect();
-    let start = |record| Setup::new().data(&data).under(strace(&["-e", TRACED], record)).start();
+    let options = ["-e", TRACED, "-e", SLOWED];
+    let start = |record| Setup::new().data(&data).under(strace(&options, record)).start();
 
     let mut server = start(&records[0]);
-    let mut clients: Vec<_> = (0..4).map(|n| client(&server, n)).collect();
-    load(&mut clients, 0..14);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|n| client(&server, n)).collect();
+    load(&mut clients, 0..7);
     leave_half(&server, &mut clients[0]);
     server.take_down(Down::Kill9);
     let mut server = start(&records[1]);
@@ -78,7 +84,7 @@ pub(crate) fn record() -> Recorded {
         peer.hang_up();
         peer.server = server.address();
     }
-    load(&mut clients, 14..22);
+    load(&mut clients, 7..12);
     server.take_down(Down::Sigterm);
     prune(&data, &records[2]);
 

@@ -16,8 +16,10 @@ use crate::promises::{Promise, Told, promises};
 use crate::server::stored::Store;
 use crate::strace::Call;
 
-/// Power losses beside those right before each promise.
+/// Power losses beside those at each promise.
 const RANDOM_POINTS: usize = 200;
+/// Power losses after the last call, each with other changes kept.
+const DRAWS_AT_THE_END: usize = 30;
 
 #[test]
 #[ignore = "needs strace: cargo xtask powerloss"]
@@ -36,17 +38,16 @@ fn whatever_was_acknowledged_survives_a_power_loss() {
     );
     let scene = Scene { recorded: &recorded, promises };
 
-    let mut dice = Dice::new(1);
-    let mut points = scene.promise_points();
-    points.extend((0..RANDOM_POINTS).map(|_| dice.below(recorded.calls.len() + 1)));
-    let losses = scene.replay(&points, true, |_| false).unwrap_or_else(|Fault { what, folder }| {
+    let mut points = scene.all_lost();
+    points.extend(scene.some_kept());
+    let losses = scene.replay(points, |_| false).unwrap_or_else(|Fault { what, folder }| {
         panic!("{what} (see {})", folder.keep().display())
     });
     println!("{losses} power losses, nothing lost, in {:.1?}", start.elapsed());
 
     // It can fail: with any kind of sync forgotten, something promised is lost.
     for (what, is_forgotten) in FORGOTTEN {
-        let fault = scene.replay(&scene.promise_points(), false, is_forgotten);
+        let fault = scene.replay(scene.all_lost(), is_forgotten);
         let fault =
             fault.err().unwrap_or_else(|| panic!("it was not noticed that {what} are not synced"));
         println!("if {what} were not synced: {}", fault.what);
@@ -89,40 +90,39 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// When something was promised that has to last.
-    fn promise_points(&self) -> Vec<usize> {
+    /// Everything unsynced is lost when something was promised that has to last.
+    fn all_lost(&self) -> Vec<(usize, Unsynced)> {
         let lasting = |p: &&Promise<'_>| matches!(p.told, Told::Registered | Told::Stored { .. });
-        self.promises.iter().filter(lasting).map(|promise| promise.from).collect()
+        self.promises.iter().filter(lasting).map(|promise| (promise.from, Unsynced::Lost)).collect()
     }
 
-    /// Lets the power fail at each of these points, with all that was not synced lost, and if wanted also with some of
-    /// it kept. Returns how often it failed, or the first fault.
+    /// Some of what is unsynced is kept: at the same points, at random ones, and at all where old versions are removed.
+    fn some_kept(&self) -> Vec<(usize, Unsynced)> {
+        let (mut dice, end) = (Dice::new(1), self.recorded.calls.len());
+        let random = (0..RANDOM_POINTS).map(|_| dice.below(end + 1));
+        let points = self.all_lost().into_iter().map(|(at, _)| at).chain(random);
+        let points = points.chain(self.recorded.pruned_from..=end).chain([end; DRAWS_AT_THE_END]);
+        points.zip(0..).map(|(at, seed)| (at, Unsynced::Drawn(seed))).collect()
+    }
+
+    /// Lets the power fail after so many calls, with this becoming of what was not synced. Returns how often it failed,
+    /// or the first fault.
     fn replay(
         &self,
-        points: &[usize],
-        keep_some: bool,
+        mut points: Vec<(usize, Unsynced)>,
         is_forgotten: IsForgotten,
     ) -> Result<usize, Fault> {
+        points.sort_by_key(|(at, _)| *at);
         let root = &self.recorded.root;
         let mut disk = Disk::new(root, &root.join(Recorded::DATA).join("files"));
-        let points: HashSet<usize> = points.iter().copied().collect();
-        let mut losses = 0;
-        for at in 0..=self.recorded.calls.len() {
-            if points.contains(&at) {
-                self.power_loss(&disk, at, Unsynced::Lost)?;
-                losses += 1;
-                if keep_some {
-                    self.power_loss(&disk, at, Unsynced::Drawn(at as u64))?;
-                    losses += 1;
-                }
+        let mut calls = self.recorded.calls.iter().enumerate().peekable();
+        for (at, unsynced) in &points {
+            while let Some((_, call)) = calls.next_if(|(number, _)| number < at) {
+                if is_forgotten(call) { disk.pass_over() } else { disk.apply(call) }
             }
-            match self.recorded.calls.get(at) {
-                Some(call) if is_forgotten(call) => disk.pass_over(),
-                Some(call) => disk.apply(call),
-                None => {}
-            }
+            self.power_loss(&disk, *at, *unsynced)?;
         }
-        Ok(losses)
+        Ok(points.len())
     }
 
     /// After `at` calls.
