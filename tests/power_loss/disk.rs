@@ -93,6 +93,7 @@ impl Disk {
             "chmod" => self.change(&call.path(0), Change::Mode(octal(call.number(1)))),
             "fchmodat" => self.change(&call.path(1), Change::Mode(octal(call.number(2)))),
             "fsync" | "fdatasync" => self.sync(call),
+            "syncfs" => self.nodes.iter_mut().for_each(|node| node.sync(call.begun)),
             other => assert!(
                 !matches!(&call.arguments[0], Argument::File(Some(path)) if self.is_ours(path)),
                 "{other} is not understood yet"
@@ -182,10 +183,9 @@ impl Disk {
     }
 
     fn sync(&mut self, call: &Call) {
-        let Some(node) = call.file(0).and_then(|path| self.live.get(path)) else { return };
-        let Node { durable, pending } = &mut self.nodes[*node];
-        let covered = pending.partition_point(|(ended, _)| *ended <= call.begun);
-        pending.drain(..covered).for_each(|(_, change)| durable.apply(change));
+        if let Some(node) = call.file(0).and_then(|path| self.live.get(path)) {
+            self.nodes[*node].sync(call.begun);
+        }
     }
 
     /// Writes what a power loss now would leave into an empty folder.
@@ -214,6 +214,12 @@ impl Disk {
 }
 
 impl Node {
+    /// Makes what had ended durable when so many calls had.
+    fn sync(&mut self, begun: usize) {
+        let covered = self.pending.partition_point(|(ended, _)| *ended <= begun);
+        self.pending.drain(..covered).for_each(|(_, change)| self.durable.apply(change));
+    }
+
     fn survives(&self, dice: &mut Option<Dice>) -> Body {
         let mut body = self.durable.clone();
         if let Some(dice) = dice {
@@ -312,6 +318,8 @@ mod tests {
         let a = |text: &str| vec![("a".to_owned(), text.to_owned())];
         assert_eq!(left(&[MADE, WRITTEN, FILE_SYNCED, FOLDER_SYNCED]), a("abc"));
         assert_eq!(left(&[MADE, FOLDER_SYNCED, WRITTEN, FILE_SYNCED]), a("abc"));
+        assert_eq!(left(&[MADE, WRITTEN, "syncfs(4</t>) = 0"]), a("abc"));
+        assert_eq!(left(&[MADE, "syncfs(4</t>) = 0", WRITTEN]), a(""));
         assert_eq!(left(&[MADE, WRITTEN, FILE_SYNCED]), []);
         assert_eq!(left(&[MADE, WRITTEN, FOLDER_SYNCED]), a(""));
         assert_eq!(left(&[MADE, FOLDER_SYNCED, FILE_SYNCED, WRITTEN]), a(""));

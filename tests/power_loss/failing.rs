@@ -2,6 +2,7 @@
 //! and the next start finds everything in order.
 
 use std::path::Path;
+use std::thread;
 
 use coffer_protocol::Dialect;
 
@@ -13,6 +14,8 @@ use crate::server::{Down, Server, Setup, wait_for};
 const BOTH: [Dialect; 2] = [Dialect::D825, Dialect::D1100];
 /// Large enough for a file of its own.
 const LARGE: usize = 90_001;
+/// Small enough to be collected in memory, and too large for the catalog.
+const COLLECTED: usize = 50_001;
 /// Far more files than it takes until a sync fails.
 const FILES_MAX: usize = 100;
 
@@ -20,10 +23,10 @@ const FILES_MAX: usize = 100;
 #[ignore = "needs strace: cargo xtask powerloss"]
 fn a_content_whose_sync_fails_is_refused_and_removed() {
     // The file itself, and then the folder it is in.
-    for failing in ["00000001/00000000/0000", "00000001/00000000"] {
+    for failing in ["blobs/00000001/00000000/0000", "blobs/00000001/00000000"] {
         for dialect in BOTH {
-            let path = Path::new("blobs").join(failing);
-            let Some(mut server) = start(&path, 1) else { return };
+            let path = Path::new(failing);
+            let Some(mut server) = start(path, "fsync", 1) else { return };
             let mut peer = introduced(&server, dialect);
             assert_eq!(peer.upload(b"a", &noise(1, LARGE)), CHECKSUM);
             assert_eq!(peer.verdict(Verdict::Right, b"a"), ERROR, "{failing} {dialect}");
@@ -40,12 +43,50 @@ fn a_content_whose_sync_fails_is_refused_and_removed() {
     }
 }
 
+/// Contents that wait for a syncer at the same time share one sync.
+#[test]
+#[ignore = "needs strace: cargo xtask powerloss"]
+fn a_group_whose_sync_fails_is_refused_and_removed() {
+    let Some(mut server) = start(Path::new("blobs"), "syncfs", 1) else { return };
+    let named = |n: usize| Peer::new(server.address(), BOTH[n % 2], &format!("client {n}"));
+    let mut peers: Vec<(Peer, usize)> = (0..8).map(|n| (named(n), 0)).collect();
+    peers.iter_mut().for_each(|(peer, _)| peer.introduce());
+    for round in 0..FILES_MAX {
+        thread::scope(|scope| {
+            for (peer, acknowledged) in &mut peers {
+                scope.spawn(move || match stores(peer, &round.to_string(), &noise(1, COLLECTED)) {
+                    true => *acknowledged += 1,
+                    false => {
+                        peer.hang_up();
+                        assert_eq!(peer.reconnect(), RECONNECTED);
+                    }
+                });
+            }
+        });
+        if server.log().contains("a blob could not be synced") {
+            break;
+        }
+    }
+    server.process().wait_for_log("a blob could not be synced");
+    let stored: usize = peers.iter().map(|(_, acknowledged)| acknowledged).sum();
+    let store = server.store();
+    wait_for("the removal of what was refused", || (store.blob_count() == stored).then_some(()));
+    server.take_down(Down::Kill9);
+    for (peer, acknowledged) in &peers {
+        assert_eq!(store.versions(&peer.name).len(), *acknowledged, "{}", peer.name);
+    }
+    let (mut peer, acknowledged) = peers.remove(0);
+    is_in_order(server, &mut peer, acknowledged);
+}
+
 #[test]
 #[ignore = "needs strace: cargo xtask powerloss"]
 fn a_catalog_whose_sync_fails_stops_the_server() {
     for dialect in BOTH {
         // Later than whatever a start syncs.
-        let Some(mut server) = start(Path::new("catalog.db-wal"), 12) else { return };
+        let Some(mut server) = start(Path::new("catalog.db-wal"), "fsync,fdatasync", 12) else {
+            return;
+        };
         let mut peer = introduced(&server, dialect);
         let acknowledged = (0..FILES_MAX)
             .take_while(|n| stores(&mut peer, &n.to_string(), &noise(1, 700)))
@@ -61,16 +102,17 @@ fn a_catalog_whose_sync_fails_stops_the_server() {
     }
 }
 
-/// A server for which every thread's `nth` sync of `path` fails; none where there is no strace.
-fn start(path: &Path, nth: usize) -> Option<Server> {
+/// A server for which every thread's `nth` of these calls on `path` fails; none where there is no strace.
+fn start(path: &Path, calls: &str, nth: usize) -> Option<Server> {
     if let Some(why) = no_strace() {
         println!("skipped: {why}");
         return None;
     }
     let setup = Setup::new();
     let path = setup.data_folder().join(path).display().to_string();
-    let inject = format!("inject=fsync,fdatasync:error=EIO:when={nth}");
-    let options = ["-e", "trace=fsync,fdatasync", "-e", &inject, "-P", &path];
+    let (trace, inject) =
+        (format!("trace={calls}"), format!("inject={calls}:error=EIO:when={nth}"));
+    let options = ["-e", &trace, "-e", &inject, "-P", &path];
     Some(setup.under(strace(&options, Path::new("record"))).start())
 }
 

@@ -21,7 +21,7 @@ const TRACED: &str = "trace=openat,creat,mkdir,mkdirat,rmdir,unlink,unlinkat,ren
     ioctl,chmod,fchmod,fchmodat,fsync,fdatasync,sync_file_range,syncfs,sendto,sendmsg";
 
 /// Every third sync of a thread takes 20 ms longer, so that others come while it runs, and overtake it.
-const SLOWED: &str = "inject=fsync,fdatasync:delay_enter=20000:when=1+3";
+const SLOWED: &str = "inject=fsync,fdatasync,syncfs:delay_enter=20000:when=1+3";
 
 /// Longer than anything that the server writes at once, so that no content is cut short in the record.
 const STRING_MAX: &str = "33554432";

@@ -58,7 +58,8 @@ fn whatever_was_acknowledged_survives_a_power_loss() {
 type IsForgotten = fn(&Call) -> bool;
 
 /// Kinds of syncs, by what they are of.
-const FORGOTTEN: [(&str, IsForgotten); 5] = [
+const FORGOTTEN: [(&str, IsForgotten); 6] = [
+    ("groups of contents", |call| call.name == "syncfs"),
     ("contents", |call| is_sync_of(call, |path| path.contains("/blobs/") && ends_in_file(path))),
     ("folders of contents", |call| {
         is_sync_of(call, |path| path.contains("/blobs/") && !ends_in_file(path))
@@ -192,7 +193,8 @@ impl Scene<'_> {
         match found.difference(&called_right).next() {
             None => Ok(()),
             Some((client, file, _)) => {
-                Err(format!("{client} never called {file:02x?} right like this"))
+                let file = String::from_utf8_lossy(file);
+                Err(format!("{client} never called {file:?} right like this"))
             }
         }
     }
