@@ -164,6 +164,13 @@ pub const COLLECTED_BYTES_MAX: u64 = 65 << 10;
 
 // ---- Catalog, view and start ----
 
+/// Bytes of the disk that uploads leave free unless the operator says otherwise, so that verdicts, removals and the
+/// view go on when there is no room for contents: as much as [`CATALOG_WAL_BYTES_MAX`].
+pub const KEEP_FREE_BYTES: u64 = 64 << 20;
+
+/// Of a smaller file system at most one of this many bytes is kept free, unless the operator says otherwise.
+pub const KEEP_FREE_SHARE: u64 = 16;
+
 /// Rows that one catalog transaction takes at most. Beyond some 64 rows the shared sync is already paid for;
 /// more only makes the first of them wait longer.
 pub const CATALOG_BATCH_ROWS_MAX: usize = 256;

@@ -19,7 +19,7 @@ use crate::queue::Queue;
 use crate::reactor::{Completions, End, LISTENERS_MAX, Reactor};
 use crate::recovery::{self, Opened};
 use crate::session::{Quotas, Shared};
-use crate::storage::BlobStore;
+use crate::storage::{BlobStore, Room};
 use crate::view::{View, ViewSignal};
 use crate::worker::{Tag, Tools, Workers, remove_unpublished};
 
@@ -44,7 +44,9 @@ pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> 
         Reactor::new(sockets, signals, Shared::new(config.existing.value, quotas), connections_max)
             .context("cannot start the event loop")?;
 
-    let store: Arc<dyn BlobStore> = Arc::new(store);
+    let room = Room::new(dir.root(), config.keep_free.value.map(|kept| kept.0))
+        .context("cannot see how much room the disk has")?;
+    let store: Arc<dyn BlobStore> = Arc::new(store.within(room));
     let queue = Arc::new(Queue::new(CATALOG_QUEUE_MAX));
     let view =
         View::spawn(dir.clone(), Reader::open(&dir.catalog())?).context("cannot start the view")?;

@@ -177,6 +177,18 @@ fn versions_of_the_same_moment_can_be_told_apart() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_changes_no_order() {
+    let mut catalog = Catalog::with_bob();
+    for (now, expected) in [(3_000, 1), (2_000, 2), (0, 3), (2_000, 4)] {
+        let outcomes = catalog.writer.commit(&[small(BOB, "a")], now).expect("a working database");
+        assert_eq!(outcomes, [added(expected)]);
+    }
+    let versions = all_versions(&catalog.reader(), &BOB);
+    let listed: Vec<_> = versions.iter().map(|v| (v.version, v.received_at, v.is_newest)).collect();
+    assert_eq!(listed, [(1, 3_000, false), (2, 2_000, false), (3, 0, false), (4, 2_000, true)]);
+}
+
+#[test]
 fn long_lists_come_in_pages() {
     let mut catalog = Catalog::with_bob();
     let count = crate::limits::CATALOG_PAGE_ROWS * 2 + 10;

@@ -1,6 +1,7 @@
 //! What is in force: flags, then `coffer.toml`, then defaults; and where each value came from.
 
 pub mod port;
+mod size;
 
 use std::fmt::{self, Display, Write as _};
 use std::io::ErrorKind;
@@ -11,6 +12,8 @@ use std::thread::available_parallelism;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
+
+pub use size::Size;
 
 use crate::limits::{CONNECTIONS_MAX, UPLOADS_MAX};
 use crate::session::Existing;
@@ -58,6 +61,10 @@ pub struct Settings {
     /// Uploads under way at the same time [default: 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_uploads: Option<u32>,
+    /// Room on the disk that uploads leave free, such as 64M or 2G; 0 does not look
+    /// [default: 64M, or a sixteenth of a smaller disk]
+    #[arg(long, value_name = "SIZE")]
+    pub keep_free: Option<Size>,
     /// What happens to a file whose name is taken by a verified one [default: dialect]
     #[arg(long, value_enum, value_name = "RULE")]
     pub existing: Option<Existing>,
@@ -107,6 +114,8 @@ pub struct Config {
     pub max_registrations_per_minute: Sourced<Option<u32>>,
     /// Uploads under way at the same time.
     pub max_uploads: Sourced<u32>,
+    /// Room on the disk that uploads leave free.
+    pub keep_free: Sourced<Option<Size>>,
     /// What happens to a file whose name is taken.
     pub existing: Sourced<Existing>,
     /// How the log is written.
@@ -175,6 +184,7 @@ impl Config {
                 file.max_registrations_per_minute,
             ),
             max_uploads: choose(flags.max_uploads, file.max_uploads, || UPLOADS_MAX as u32),
+            keep_free: optional(flags.keep_free, file.keep_free),
             existing: choose(flags.existing, file.existing, Existing::default),
             log_format: choose(flags.log_format, file.log_format, LogFormat::default),
             port_warning,
@@ -266,6 +276,11 @@ impl Display for Config {
             line(&key, value, limit.source)?;
         }
         line("max-uploads", self.max_uploads.value.to_string(), self.max_uploads.source)?;
+        let (key, value) = match self.keep_free.value {
+            Some(size) => ("keep-free", format!("\"{size}\"")),
+            None => ("# keep-free", "not set".to_owned()),
+        };
+        line(key, value, self.keep_free.source)?;
         line("existing", lowercase(&self.existing.value), self.existing.source)?;
         line("log-format", lowercase(&self.log_format.value), self.log_format.source)
     }
@@ -301,11 +316,13 @@ mod tests {
         let flags = Settings {
             listen: vec!["[::1]:7".into()],
             existing: Some(Existing::Refuse),
+            keep_free: Some(Size(3 << 20)),
             ..Settings::default()
         };
         let config = Config::new(flags, Settings::default()).expect("valid");
         let again: Settings = toml::from_str(&config.to_string()).expect("our own text");
         assert_eq!(again.existing, Some(Existing::Refuse));
+        assert_eq!(again.keep_free, Some(Size(3 << 20)));
         assert_eq!(
             Config::new(Settings::default(), again).expect("valid").listen.value,
             config.listen.value

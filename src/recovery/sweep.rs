@@ -148,20 +148,26 @@ pub(crate) fn look_at(dir: &DataDir, id: BlobId) -> Result<Orphan, RecoveryError
 /// Moves contents to `lost`, durably.
 pub(crate) fn set_aside(dir: &DataDir, orphans: &[Orphan]) -> Result<(), RecoveryError> {
     for orphan in orphans {
-        let target = dir.lost().join(orphan.id.to_string());
-        let moved = match fs::symlink_metadata(&target) {
-            Ok(_) => Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "it is there already: empty the folder lost",
-            )),
-            Err(_) => fs::rename(dir.blobs().join(orphan.id.path()), &target),
-        };
+        let target = free_name(&dir.lost(), orphan.id);
+        let moved = fs::rename(dir.blobs().join(orphan.id.path()), &target);
         moved.map_err(|error| failed_at(target, error))?;
     }
     if orphans.is_empty() {
         return Ok(());
     }
     sync_folder(&dir.lost()).map_err(|error| failed_at(dir.lost(), error))
+}
+
+/// Where in `lost` a content may go. It may be there already: of a file that is moved between two folders, a power loss
+/// can leave both names.
+fn free_name(lost: &Path, id: BlobId) -> PathBuf {
+    let mut path = lost.join(id.to_string());
+    let mut copy = 1_u64;
+    while fs::symlink_metadata(&path).is_ok() {
+        copy += 1;
+        path = lost.join(format!("{id}~{copy}"));
+    }
+    path
 }
 
 /// Logs the version that lost its content, unless `count` of them were more than a log should hold.

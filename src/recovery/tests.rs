@@ -122,6 +122,17 @@ fn leftovers_of_a_crash_are_set_aside() {
 }
 
 #[test]
+fn a_content_that_a_power_loss_left_in_both_folders_is_kept_twice() {
+    let folder = Folder::new();
+    let id = seal(&folder.open());
+    fs::copy(folder.blob(id), folder.path("lost").join(id.to_string())).expect("room");
+    assert_eq!(folder.open().report.set_aside, 1);
+    for name in [id.to_string(), format!("{id}~2")] {
+        assert_eq!(fs::read(folder.path("lost").join(name)).expect("set aside").len(), 100);
+    }
+}
+
+#[test]
 fn acknowledged_contents_without_a_row_stop_the_start() {
     let folder = Folder::new();
     let mut opened = folder.open();

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use super::blob_id::{BLOBS_PER_FOLDER, folder_name, start_name};
 use super::folder_sync::FolderSync;
 use super::group_sync::{self, GroupSync};
-use super::{BlobId, BlobReader, BlobStore, BlobWriter};
+use super::{BlobId, BlobReader, BlobStore, BlobWriter, Reserved, Room};
 
 /// Contents below the folder `blobs` of a data folder, created under the number of one start of the server.
 ///
@@ -22,6 +22,7 @@ pub struct DiskStore {
     blobs: PathBuf,
     start: u64,
     next: Arc<Mutex<Next>>,
+    room: Option<Arc<Room>>,
 }
 
 /// Where the next content goes.
@@ -37,7 +38,13 @@ impl DiskStore {
     /// before. It touches the disk only when the first content is created.
     #[must_use]
     pub fn new(blobs: PathBuf, start: u64) -> Self {
-        Self { blobs, start, next: Arc::default() }
+        Self { blobs, start, next: Arc::default(), room: None }
+    }
+
+    /// Takes contents only as long as `room` has enough for them.
+    #[must_use]
+    pub fn within(self, room: Room) -> Self {
+        Self { room: Some(Arc::new(room)), ..self }
     }
 
     /// The id for a new content and the folder it goes into.
@@ -118,6 +125,10 @@ impl DiskStore {
 }
 
 impl BlobStore for DiskStore {
+    fn reserve(&self, bytes: u64) -> io::Result<Reserved> {
+        self.room.as_ref().map_or_else(|| Ok(Reserved::default()), |room| room.reserve(bytes))
+    }
+
     fn create(&self) -> io::Result<Box<dyn BlobWriter>> {
         Ok(Box::new(self.begin()?))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{BlobId, BlobReader, BlobStore, BlobWriter};
+use super::{BlobId, BlobReader, BlobStore, BlobWriter, Reserved};
 
 /// What is about to be done to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,11 @@ impl State {
 }
 
 impl BlobStore for FaultyStore {
+    /// There is always room, until an operation fails.
+    fn reserve(&self, _: u64) -> io::Result<Reserved> {
+        Ok(Reserved::default())
+    }
+
     fn create(&self) -> io::Result<Box<dyn BlobWriter>> {
         let mut state = self.lock();
         (state.faults)(Operation::Create)?;

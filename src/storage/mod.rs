@@ -9,6 +9,7 @@ mod disk;
 mod faulty;
 mod folder_sync;
 mod group_sync;
+mod room;
 pub mod view_name;
 mod walk;
 
@@ -18,10 +19,17 @@ pub use blob_id::{BlobId, START_MAX};
 pub use data_dir::{DataDir, DataDirError, DataLock};
 pub use disk::{DiskStore, open_blob, remove_blob, sync_folder};
 pub use faulty::{Fate, FaultyStore, Operation};
+pub use room::{Reserved, Room};
 pub use walk::{blobs_in_order, holds_files, newest_start, remove_empty_folders};
 
 /// Immutable contents by id. The seam between the server and whatever keeps its bytes.
 pub trait BlobStore: Send + Sync {
+    /// Room for a content of up to `bytes`, so that it will not fill the disk. To be held until it is written.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] if there is not enough, and whatever else the disk says.
+    fn reserve(&self, bytes: u64) -> io::Result<Reserved>;
+
     /// Begins a new content under a new id. Nothing of it counts until it is sealed.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use super::unreadable;
 use crate::catalog::{Change, Content, Reader};
 use crate::job::{Begin, ConnectionId, Failure, UploadFailure};
 use crate::limits::{COLLECTED_BYTES_MAX, INLINE_BYTES_MAX};
-use crate::storage::{BlobId, BlobStore, BlobWriter};
+use crate::storage::{BlobId, BlobStore, BlobWriter, Reserved};
 
 /// An upload's state between two jobs.
 pub(super) enum Upload {
@@ -37,6 +37,7 @@ pub(super) struct Receiving {
     before: Option<Attempt>,
     decoder: Decoder,
     target: Target,
+    room: Reserved,
 }
 
 enum Target {
@@ -90,6 +91,10 @@ impl Upload {
             }
         }
         let size = begin.sizes.plain_max();
+        let room = match store.reserve(size) {
+            Ok(room) => room,
+            Err(error) => return Self::Failed(storing(&begin.client, &begin.file, &error)),
+        };
         let target = if size <= COLLECTED_BYTES_MAX {
             Target::Memory(Vec::with_capacity(size as usize))
         } else {
@@ -106,6 +111,7 @@ impl Upload {
             before: begin.before,
             decoder: Decoder::new(&begin.key, begin.sizes),
             target,
+            room,
         }))
     }
 
@@ -113,7 +119,7 @@ impl Upload {
     pub(super) fn write(&mut self, ciphertext: &mut [u8]) {
         if let Self::Receiving(receiving) = self {
             let plain = receiving.decoder.decrypt(ciphertext);
-            if let Err(error) = receiving.target.write(plain) {
+            if let Err(error) = receiving.target.write(plain, &mut receiving.room) {
                 *self = Self::Failed(storing(&receiving.client, &receiving.file, &error));
             }
         }
@@ -128,10 +134,18 @@ impl Upload {
                 unreachable!("an upload is finished once")
             }
         };
-        let Receiving { client, file, dialect, refuse_existing, before, decoder, mut target } =
-            receiving;
+        let Receiving {
+            client,
+            file,
+            dialect,
+            refuse_existing,
+            before,
+            decoder,
+            mut target,
+            mut room,
+        } = receiving;
         let finished = decoder.finish(before.as_ref()).map_err(UploadFailure::Content)?;
-        target.write(&finished.tail).map_err(|error| storing(&client, &file, &error))?;
+        target.write(&finished.tail, &mut room).map_err(|error| storing(&client, &file, &error))?;
         let (size, cksum) = (finished.size, finished.cksum);
         let version = Version { client, file, dialect, refuse_existing, size, cksum };
         let (upload, to_sync) = match target {
@@ -199,12 +213,13 @@ impl Upload {
 }
 
 impl Target {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8], room: &mut Reserved) -> io::Result<()> {
         match self {
             Self::Memory(memory) => memory.extend_from_slice(bytes),
             Self::Blob { writer, offset } => {
                 writer.write_at(*offset, bytes)?;
                 *offset += bytes.len() as u64;
+                room.taken(bytes.len() as u64);
             }
         }
         Ok(())

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coffer::Class;
+use coffer_protocol::Dialect;
 
 use crate::classic::{Client825, Client1100};
 use crate::content::noise;
 use crate::own::{BOTH, Own};
-use crate::server::{Down, Server, Setup};
+use crate::peer::{CHECKSUM, Peer, Verdict, connect};
+use crate::server::{Down, Server, Setup, cofferd, wait_for};
 
 /// A small file system in memory.
 struct Mounted {
@@ -93,10 +95,19 @@ impl Stored {
     }
 }
 
+/// On a disk that may become really full.
+fn keeping_nothing(disk: &Mounted) -> Setup {
+    keeping("0", disk)
+}
+
+fn keeping(size: &str, disk: &Mounted) -> Setup {
+    Setup::new().data(&disk.path().join("data")).arguments(&["--keep-free", size])
+}
+
 #[test]
 fn no_room_for_a_large_content() {
     let Some(disk) = Mounted::new(24) else { return };
-    let mut server = Setup::new().data(&disk.path().join("data")).start();
+    let mut server = keeping_nothing(&disk).start();
     let mut stored = Stored::new();
     stored.store(&server, 1 << 20);
     let ballast = disk.fill_up(2 << 10);
@@ -125,7 +136,7 @@ fn no_room_for_a_large_content() {
 #[test]
 fn no_room_in_the_catalog() {
     let Some(disk) = Mounted::new(24) else { return };
-    let mut server = Setup::new().data(&disk.path().join("data")).start();
+    let mut server = keeping_nothing(&disk).start();
     let mut stored = Stored::new();
     stored.store(&server, 10 << 10);
     let ballast = disk.fill_up(0);
@@ -177,4 +188,86 @@ fn a_start_without_room_says_so_and_harms_nothing() {
 fn restarted(mut server: Server) -> Server {
     server.restart(Down::Kill9);
     server
+}
+
+#[test]
+fn what_is_kept_free_is_enough_for_verdicts_listing_and_removals() {
+    let Some(disk) = Mounted::new(24) else { return };
+    let mut server = keeping("4M", &disk).start();
+    let mut stored = Stored::new();
+    stored.store(&server, 2 << 20);
+    // An older version, which may go later; and a client that nobody needs.
+    stored.owns[0].store(server.address(), b"0", &stored.files[0].2);
+    let mut other = Peer::new(server.address(), Dialect::D825, "Eve");
+    other.introduce();
+    // Contents that wait for their verdicts while the disk fills.
+    let waiting = BOTH.map(|dialect| {
+        let mut peer = Peer::new(server.address(), dialect, &format!("waiting {dialect}"));
+        peer.introduce();
+        assert_eq!(peer.upload(b"a", &noise(9, 200 << 10)), CHECKSUM);
+        peer
+    });
+    let ballast = disk.fill_up(3 << 10);
+
+    for size in [0, 10 << 10, 1 << 20] {
+        for own in &stored.owns {
+            assert_eq!(own.fail(server.address(), b"more", &noise(1, size)), Class::Refused);
+        }
+    }
+    let log = server.process().wait_for_log("cannot store \"more\"");
+    assert!(log.contains("free some space"), "{log}");
+    for mut peer in waiting {
+        assert_eq!(peer.verdict(Verdict::Right, b"a"), peer.acknowledged());
+        let content = server.store().content(&peer.name, b"a", None);
+        assert_eq!(content, Some(noise(9, 200 << 10)));
+    }
+    // Nor is anybody shut out.
+    Peer::new(server.address(), Dialect::D1100, "Mallory").introduce();
+    let listed = operate(&server, &["list"]);
+    assert!(listed.contains("waiting"), "{listed}");
+    assert!(operate(&server, &["remove-client", "Eve", "--yes"]).contains("Eve"));
+    assert!(operate(&server, &["prune", "--keep", "1"]).contains("1 old version"));
+    // What that has freed may be used.
+    stored.store(&server, 100 << 10);
+    stored.check(&server);
+
+    fs::remove_file(ballast).expect("it is there");
+    stored.store(&server, 1 << 20);
+    let server = restarted(server);
+    stored.check(&server);
+    server.stop();
+}
+
+/// What is promised to uploads under way is not given to others.
+#[test]
+fn uploads_under_way_do_not_fill_the_disk_together() {
+    let Some(disk) = Mounted::new(24) else { return };
+    let mut server = keeping("4M", &disk).start();
+    let mut begun = vec![];
+    for number in 0..6 {
+        let mut peer = Peer::new(server.address(), Dialect::D1100, &format!("half {number}"));
+        peer.introduce();
+        let request = peer.upload_request(b"large", &noise(number, 5 << 20));
+        let mut link = connect(server.address());
+        link.write_all(&request[..10 << 10]).expect("the server reads");
+        begun.push(link);
+    }
+    // Three of them fit.
+    wait_for("three contents", || (server.store().blob_count() == 3).then_some(()));
+    let own = Own::new("Bob", Dialect::D825);
+    own.store(server.address(), b"small", &noise(1, 100 << 10));
+    assert_eq!(own.fail(server.address(), b"large", &noise(1, 5 << 20)), Class::Refused);
+    drop(begun);
+    wait_for("their removal", || (server.store().blob_count() == 1).then_some(()));
+    own.store(server.address(), b"large", &noise(1, 5 << 20));
+    server.process().wait_for_log("cannot store \"large\"");
+    server.take_down(Down::Sigterm);
+}
+
+/// What a command says that has to succeed.
+fn operate(server: &Server, arguments: &[&str]) -> String {
+    let output = cofferd(server.folder()).args(arguments).arg("--data").arg(server.data()).output();
+    let output = output.expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
 }

@@ -11,6 +11,7 @@ mod content;
 mod crash;
 mod d1100;
 mod d825;
+mod exhaustion;
 mod full_disk;
 mod hostile;
 mod inherited;

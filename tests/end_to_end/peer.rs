@@ -19,6 +19,9 @@ pub(crate) const RECONNECTED: u16 = 5;
 pub(crate) const RECONNECT_REFUSED: u16 = 6;
 pub(crate) const ERROR: u16 = 7;
 
+/// What is expected of a server that nobody takes down.
+const ANSWERS: &str = "the server answers";
+
 /// What a verdict says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -46,31 +49,56 @@ impl Peer {
 
     /// 825 / 1100.
     pub(crate) fn register(&mut self) -> u16 {
-        let (answer, payload) = self.ask(&self.request(0, &self.name_field()));
-        self.take_id(answer, &payload);
-        answer
+        self.try_register().expect(ANSWERS)
     }
 
     /// 826 / 1101.
     pub(crate) fn send_key(&mut self) -> u16 {
-        let (answer, payload) = self.ask(&self.key_request());
-        self.take_key(answer, &payload);
-        answer
+        self.try_send_key().expect(ANSWERS)
     }
 
     /// 827 / 1102.
     pub(crate) fn reconnect(&mut self) -> u16 {
-        let (answer, payload) = self.ask(&self.request(2, &self.name_field()));
-        if self.dialect == Dialect::D825 {
-            self.take_id(answer, &payload);
-        }
-        self.take_key(answer, &payload);
-        answer
+        self.try_reconnect().expect(ANSWERS)
     }
 
     /// 828 / 1103 and the content.
     pub(crate) fn upload(&mut self, file: &[u8], content: &[u8]) -> u16 {
-        let (answer, payload) = self.ask(&self.upload_request(file, content));
+        self.try_upload(file, content).expect(ANSWERS)
+    }
+
+    /// 900 to 902 / 1104 to 1106. To 901 there is no answer.
+    pub(crate) fn verdict(&mut self, verdict: Verdict, file: &[u8]) -> u16 {
+        self.try_verdict(verdict, file).expect(ANSWERS)
+    }
+
+    /// [`Self::register`], from a server that may go down.
+    pub(crate) fn try_register(&mut self) -> io::Result<u16> {
+        let (answer, payload) = self.try_ask(&self.request(0, &self.name_field()))?;
+        self.take_id(answer, &payload);
+        Ok(answer)
+    }
+
+    /// [`Self::send_key`], to a server that may go down.
+    pub(crate) fn try_send_key(&mut self) -> io::Result<u16> {
+        let (answer, payload) = self.try_ask(&self.key_request())?;
+        self.take_key(answer, &payload);
+        Ok(answer)
+    }
+
+    /// [`Self::reconnect`], to a server that may go down.
+    pub(crate) fn try_reconnect(&mut self) -> io::Result<u16> {
+        let (answer, payload) = self.try_ask(&self.request(2, &self.name_field()))?;
+        if self.dialect == Dialect::D825 {
+            self.take_id(answer, &payload);
+        }
+        self.take_key(answer, &payload);
+        Ok(answer)
+    }
+
+    /// [`Self::upload`], to a server that may go down.
+    pub(crate) fn try_upload(&mut self, file: &[u8], content: &[u8]) -> io::Result<u16> {
+        let (answer, payload) = self.try_ask(&self.upload_request(file, content))?;
         if answer == CHECKSUM {
             let expected = match self.dialect {
                 Dialect::D825 => wire::cksum(content),
@@ -79,13 +107,23 @@ impl Peer {
             assert_eq!(wire::u32_at(&payload, 275), expected, "the checksum of the content");
             assert_eq!(wire::strip(&payload[20..275]), file, "the name as it was sent");
         }
-        answer
+        Ok(answer)
     }
 
-    /// 900 to 902 / 1104 to 1106. To 901 there is no answer.
-    pub(crate) fn verdict(&mut self, verdict: Verdict, file: &[u8]) -> u16 {
+    /// [`Self::verdict`], to a server that may go down.
+    pub(crate) fn try_verdict(&mut self, verdict: Verdict, file: &[u8]) -> io::Result<u16> {
         let request = self.verdict_request(verdict, file);
-        self.ask(&request).0
+        Ok(self.try_ask(&request)?.0)
+    }
+
+    /// That the next sending of the file follows. Only d1100 answers.
+    pub(crate) fn try_again(&mut self, file: &[u8]) -> io::Result<()> {
+        if self.dialect == Dialect::D825 {
+            let request = self.verdict_request(Verdict::Again, file);
+            return self.try_link()?.write_all(&request);
+        }
+        assert_eq!(self.try_verdict(Verdict::Again, file)?, ACKNOWLEDGED);
+        Ok(())
     }
 
     /// All that gets a client its first session key.
@@ -194,29 +232,44 @@ impl Peer {
 
     /// The connection in hand, or a new one.
     pub(crate) fn link(&mut self) -> &mut TcpStream {
-        let server = self.server;
-        self.link.get_or_insert_with(|| connect(server))
+        self.try_link().expect("the server listens")
+    }
+
+    fn try_link(&mut self) -> io::Result<&mut TcpStream> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => try_connect(self.server)?,
+        };
+        Ok(self.link.insert(link))
     }
 
     /// Sends a request and reads its answer; in d1100 on a connection of its own.
     pub(crate) fn ask(&mut self, request: &[u8]) -> (u16, Vec<u8>) {
+        self.try_ask(request).expect(ANSWERS)
+    }
+
+    fn try_ask(&mut self, request: &[u8]) -> io::Result<(u16, Vec<u8>)> {
         if self.dialect == Dialect::D1100 {
             self.hang_up();
         }
-        let link = self.link();
-        link.write_all(request).expect("the server reads");
-        let (code, payload) = answer(link).expect("the server answers");
+        let link = self.try_link()?;
+        link.write_all(request)?;
+        let (code, payload) = answer(link)?;
         assert_eq!(code / 100 * 100, if self.dialect == Dialect::D825 { 1600 } else { 2100 });
-        (code % 100, payload)
+        Ok((code % 100, payload))
     }
 }
 
 /// A connection whose reads do not wait for ever.
 pub(crate) fn connect(server: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(server).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_nodelay(true).expect("no delay");
-    stream
+    try_connect(server).expect("the server listens")
+}
+
+fn try_connect(server: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Code and payload of the next answer, whatever dialect.

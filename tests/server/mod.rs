@@ -7,6 +7,7 @@
 
 pub(crate) mod stored;
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -46,6 +47,7 @@ pub(crate) struct Setup {
     data: PathBuf,
     listen: String,
     arguments: Vec<String>,
+    under: Vec<OsString>,
 }
 
 impl Setup {
@@ -53,11 +55,22 @@ impl Setup {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
-        Self { folder, data, listen: "127.0.0.1:0".into(), arguments: vec![] }
+        Self { folder, data, listen: "127.0.0.1:0".into(), arguments: vec![], under: vec![] }
     }
 
     pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Where the data will be.
+    pub(crate) fn data_folder(&self) -> &Path {
+        &self.data
+    }
+
+    /// Run by another program: its name and arguments, behind which it takes a command.
+    pub(crate) fn under(mut self, command: Vec<OsString>) -> Self {
+        self.under = command;
         self
     }
 
@@ -80,15 +93,27 @@ impl Setup {
 
     /// A server that is ready, or how it ended instead.
     pub(crate) fn run(&self) -> Result<Running, Ended> {
-        let mut command = cofferd(self.folder.path());
+        let mut command = self.cofferd();
         command.args(["serve", "--listen", &self.listen, "--data"]).arg(&self.data);
         Running::spawn(command.args(&self.arguments))
+    }
+
+    fn cofferd(&self) -> Command {
+        let Some((program, arguments)) = self.under.split_first() else {
+            return cofferd(self.folder.path());
+        };
+        let mut command = in_folder(Command::new(program), self.folder.path());
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_cofferd"));
+        command
     }
 }
 
 /// `cofferd` in `folder`, untouched by the environment of whoever runs the tests.
 pub(crate) fn cofferd(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferd"));
+    in_folder(Command::new(env!("CARGO_BIN_EXE_cofferd")), folder)
+}
+
+fn in_folder(mut command: Command, folder: &Path) -> Command {
     command.current_dir(folder).env_remove("COFFERD_LOG").stdin(Stdio::null());
     command
 }
@@ -153,8 +178,12 @@ impl Running {
         })
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).expect("the process is ours");
+        kill_process(self.pid(), signal).expect("the process is ours");
     }
 
     /// Whether it still runs.
@@ -270,6 +299,12 @@ impl Server {
     pub(crate) fn start_again(&mut self) {
         self.running =
             self.setup.run().unwrap_or_else(|ended| panic!("it does not start again: {ended:?}"));
+    }
+
+    /// Starts again over the same data, whatever program ran it before.
+    pub(crate) fn start_again_by_itself(&mut self) {
+        self.setup.under.clear();
+        self.start_again();
     }
 
     pub(crate) fn restart(&mut self, how: Down) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cofferd::catalog::{Content, Reader, VersionRow};
 use cofferd::storage::DataDir;
+use rusqlite::Connection;
 
 use super::wait_for;
 
@@ -130,6 +131,13 @@ impl Store {
             }
         }
         files
+    }
+
+    /// What SQLite says of the catalog when it looks at all of it: "ok".
+    pub(crate) fn integrity(&self) -> String {
+        let connection = Connection::open(self.dir().catalog()).expect("a catalog");
+        let verdict = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0));
+        verdict.expect("the catalog can be read")
     }
 
     /// How many plain files lie in the folder of contents.

@@ -44,6 +44,15 @@ enum Task {
         /// A target of fuzz/src/targets; without it, all in turn.
         target: Option<String>,
     },
+    /// Kills the server under load, again and again, and looks at all that it has stored each time.
+    Crash {
+        /// How often.
+        #[arg(default_value_t = 200)]
+        kills: u32,
+    },
+    /// Records what the server does under load, and lets the power fail at many points of it; and lets syncs fail
+    /// (needs strace).
+    Powerloss,
     /// The documentation, warnings denied.
     Docs,
     /// Licences, advisories and sources of the dependencies (needs cargo-deny).
@@ -86,6 +95,13 @@ impl Task {
                 .env("CARGO_TARGET_DIR", "target/loom")
                 .run(),
             Self::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
+            Self::Crash { kills } => Step::cargo(&["test", "--test", "end_to_end", "crash::"])
+                .and(vec!["--".to_owned(), "--nocapture".to_owned()])
+                .env("COFFER_KILLS", &kills.to_string())
+                .run(),
+            Self::Powerloss => Step::cargo(&["test", "--test", "power_loss"])
+                .and(["--", "--ignored", "--nocapture"].map(str::to_owned).into())
+                .run(),
             Self::Docs => Step::cargo(&["doc", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "-D warnings")
                 .run(),
