@@ -28,6 +28,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod view;
+mod warm;
 
 use std::process::ExitCode;
 

@@ -62,3 +62,6 @@ pub(crate) const VIEW_MAX: Duration = Duration::from_secs(60);
 
 /// The longest latency that is told apart from longer ones, in microseconds.
 pub(crate) const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
+
+/// Of the free memory, in percent, what is touched at most before the clock starts.
+pub(crate) const WARM_PERCENT_MAX: u64 = 40;

@@ -19,6 +19,7 @@ use crate::roofline::{self, Roofline};
 use crate::server::{Outages, Server};
 use crate::socket::make_room;
 use crate::view::{self, Lag};
+use crate::warm::warm;
 
 /// Everything a run came to.
 pub(crate) struct Outcome {
@@ -95,6 +96,8 @@ pub(crate) fn run(args: &RunArgs, place: &Place) -> anyhow::Result<Outcome> {
     }
     if preload {
         preload::encrypt(&mut engine.fleet);
+        let contents = u64::from(engine.fleet.plan.files.unwrap_or(0)) * args.clients as u64;
+        warm(place.scratch(), contents * args.size.max).context("cannot touch memory")?;
     }
     let start = Instant::now();
     engine.fleet.start_clock(start);

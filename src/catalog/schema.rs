@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::CatalogError;
@@ -138,6 +139,9 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection, CatalogError> {
     connection.busy_timeout(CATALOG_BUSY_WAIT_MAX).map_err(&failed)?;
     connection.set_prepared_statement_cache_capacity(CATALOG_STATEMENTS);
     connection.pragma_update(None, "trusted_schema", false).map_err(&failed)?;
+    // Or SQLite makes a statement anew whenever a value is bound on which its plan might depend, a limit say.
+    let one_plan = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+    connection.set_db_config(one_plan, true).map_err(&failed)?;
     Ok(connection)
 }
 
@@ -211,6 +215,21 @@ fn schema_version(connection: &Connection) -> Result<u32, CatalogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn a_statement_is_made_once_whatever_is_bound() {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let path = temp.path().join("catalog.db");
+        precreate(&path).expect("a new file");
+        let connection = open_for_server(&path).expect("the tables");
+        let mut statement =
+            connection.prepare("SELECT row FROM versions LIMIT ?1").expect("a statement");
+        for limit in 1..4 {
+            assert!(!statement.exists([limit]).expect("an empty table"));
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 
     #[test]
     fn another_schema_is_refused() {
