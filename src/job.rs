@@ -26,7 +26,8 @@ pub struct ConnectionId {
 pub struct UploadId {
     /// Counts all uploads of this run.
     pub number: u64,
-    /// Whether its content goes to a file piece by piece. Such an upload lets smaller work pass.
+    /// Whether its content goes to a file piece by piece. Such an upload has workers of its own, and
+    /// lets smaller requests pass.
     pub is_large: bool,
 }
 

@@ -133,12 +133,6 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// is met first; meeting it is a fault of ours and stops the server.
 pub const WORKER_QUEUE_MAX: usize = 1 << 20;
 
-/// Tasks that a worker takes from its queue at once, to do the small ones first.
-pub const TASKS_TAKEN_MAX: usize = 256;
-
-/// Small tasks that a worker does at most between two pieces of large uploads.
-pub const SMALL_TASKS_IN_A_ROW: u32 = 64;
-
 /// Threads that wait for the disk until a large content is synced.
 pub const SYNCERS: usize = 8;
 

@@ -64,13 +64,6 @@ impl<T> Queue<T> {
         count > 0
     }
 
-    /// Moves the oldest `max` items or fewer to the end of `out`, without waiting.
-    pub fn take_now(&self, max: usize, out: &mut Vec<T>) {
-        let mut state = self.lock();
-        let count = state.items.len().min(max);
-        out.extend(state.items.drain(..count));
-    }
-
     /// Refuses items from now on. Takers get what is left and then learn that there is no more.
     pub fn close(&self) {
         self.lock().closed = true;

@@ -193,8 +193,8 @@ impl Stream {
         while self.stage != Stage::Done {
             self.push_piece(&mut wire);
         }
-        wire.shrink_to_fit();
-        Encrypted { wire, sent: 0, checksum: self.encoder.checksum() }
+        // A copy, not a shrunk original: the system has a bound on mappings, and each large allocation keeps its own.
+        Encrypted { wire: wire.as_slice().to_vec(), sent: 0, checksum: self.encoder.checksum() }
     }
 
     fn unsent(&mut self) -> &[u8] {

@@ -46,7 +46,7 @@ pub struct Settings {
     /// The file with the port [default: info.port]
     #[arg(long, value_name = "FILE")]
     pub info_port: Option<PathBuf>,
-    /// Threads that decrypt, checksum and write [default: one for each core]
+    /// Threads that decrypt and checksum small files, and as many for large ones [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// Connections at the same time; more wait [default: 16384, or what the limit on open files allows]

@@ -1,9 +1,9 @@
 //! The pool: everything heavy. Workers decrypt, checksum and write, and wrap keys; syncers only wait for the disk.
 //!
 //! An upload belongs to one worker, which does its jobs in order and keeps its state without a lock; different uploads
-//! run in parallel. Nothing here decides who may do what (that is `session`).
+//! run in parallel. Large ones have workers of their own: these also wait where the disk is slow to take what is written,
+//! and everything small must not wait with them. Nothing here decides who may do what (that is `session`).
 
-mod lanes;
 mod lookup;
 mod stepper;
 mod syncer;
@@ -24,11 +24,10 @@ use crate::catalog::{CatalogError, Change, Reader};
 use crate::job::{
     Completion, ConnectionId, Done, Failure, Job, UploadFailure, UploadId, Work, WrappedKey,
 };
-use crate::limits::{TASKS_TAKEN_MAX, WORKER_QUEUE_MAX};
+use crate::limits::WORKER_QUEUE_MAX;
 use crate::queue::Queue;
 use crate::storage::{BlobId, BlobStore};
 
-use lanes::Lanes;
 pub use stepper::Stepper;
 use syncer::{SyncQueues, Synced};
 use upload::Upload;
@@ -79,14 +78,18 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` workers and the syncers.
+    /// Starts `count` workers for large uploads, as many for everything else, and the syncers.
     ///
     /// # Errors
     /// If the catalog cannot be read, or the system has no thread left.
     pub fn start(count: usize, tools: &Tools) -> anyhow::Result<Self> {
         let queues = Queues::new(count);
         let workers = queues.workers(tools)?.into_iter().enumerate().map(|(number, worker)| {
-            Ok(Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?)
+            let name = match number.checked_sub(count) {
+                None => format!("worker-{number}"),
+                Some(number) => format!("bulk-{number}"),
+            };
+            Ok(Builder::new().name(name).spawn(move || worker.run())?)
         });
         let workers = workers.collect::<anyhow::Result<_>>()?;
         let syncers = syncer::start(&tools.store, &queues.sync)?;
@@ -114,6 +117,7 @@ impl Workers {
 
 /// What waits for each worker, and for the syncers.
 struct Queues {
+    /// First the workers for small tasks, then as many for large uploads.
     tasks: Vec<Arc<Queue<Task>>>,
     sync: Arc<SyncQueues>,
     turn: AtomicUsize,
@@ -121,7 +125,7 @@ struct Queues {
 
 impl Queues {
     fn new(count: usize) -> Self {
-        let tasks = (0..count).map(|_| Arc::new(Queue::new(WORKER_QUEUE_MAX))).collect();
+        let tasks = (0..2 * count).map(|_| Arc::new(Queue::new(WORKER_QUEUE_MAX))).collect();
         Self { tasks, sync: Arc::new(SyncQueues::new()), turn: AtomicUsize::new(0) }
     }
 
@@ -133,8 +137,6 @@ impl Queues {
                 tools: tools.clone(),
                 queue: Arc::clone(queue),
                 sync_queues: Arc::clone(&self.sync),
-                arrived: Vec::new(),
-                lanes: Lanes::default(),
                 uploads: HashMap::new(),
             })
         });
@@ -156,18 +158,23 @@ impl Queues {
             | Work::Piece(upload, _)
             | Work::Finish(upload)
             | Work::Publish(upload)
-            | Work::Discard(upload) => {
-                &self.tasks[(upload.number % self.tasks.len() as u64) as usize]
-            }
+            | Work::Discard(upload) => self.owner(upload),
         };
         let pushed = queue.push(Task::Job(job));
         assert!(pushed.is_ok(), "a worker's queue holds the jobs of every connection");
     }
 
-    /// The workers in turn, for what any of them can do.
+    /// The worker that an upload belongs to: one of the second half if it is large.
+    fn owner(&self, upload: UploadId) -> &Arc<Queue<Task>> {
+        let (small, large) = self.tasks.split_at(self.tasks.len() / 2);
+        let half = if upload.is_large { large } else { small };
+        &half[(upload.number % half.len() as u64) as usize]
+    }
+
+    /// The workers for small tasks in turn, for what any of them can do.
     fn next(&self) -> &Arc<Queue<Task>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        &self.tasks[turn % self.tasks.len()]
+        &self.tasks[turn % (self.tasks.len() / 2)]
     }
 }
 
@@ -184,35 +191,16 @@ struct Worker {
     tools: Tools,
     queue: Arc<Queue<Task>>,
     sync_queues: Arc<SyncQueues>,
-    /// Room for what comes out of the queue.
-    arrived: Vec<Task>,
-    lanes: Lanes,
     uploads: HashMap<UploadId, Upload>,
 }
 
 impl Worker {
     fn run(mut self) {
         let mut rng = rand::rng();
-        while let Some(task) = self.next() {
+        let queue = Arc::clone(&self.queue);
+        while let Some(task) = queue.pop() {
             self.perform(task, &mut rng);
         }
-    }
-
-    /// What to do next; waits only if there is nothing to do. Nothing once the queue is closed and all is done.
-    fn next(&mut self) -> Option<Task> {
-        let mut arrived = std::mem::take(&mut self.arrived);
-        if self.lanes.is_empty() {
-            self.queue.take_all(TASKS_TAKEN_MAX, &mut arrived);
-        } else {
-            self.queue.take_now(TASKS_TAKEN_MAX, &mut arrived);
-        }
-        arrived.drain(..).for_each(|task| self.lanes.push(task));
-        self.arrived = arrived;
-        self.lanes.pop()
-    }
-
-    fn is_busy(&self) -> bool {
-        !self.lanes.is_empty() || !self.queue.is_empty()
     }
 
     fn perform(&mut self, task: Task, rng: &mut impl CryptoRng) {

@@ -20,7 +20,7 @@ pub struct Stepper {
 }
 
 impl Stepper {
-    /// `count` workers with nothing to do.
+    /// `count` workers of each kind with nothing to do.
     ///
     /// # Errors
     /// If the catalog cannot be read.
@@ -40,17 +40,17 @@ impl Stepper {
 
     /// The workers that have something to do.
     pub fn busy(&self) -> impl Iterator<Item = usize> {
-        let workers = self.workers.iter().enumerate();
-        workers.filter(|(_, worker)| worker.is_busy()).map(|(number, _)| number)
+        let busy = self.queues.tasks.iter().enumerate().filter(|(_, queue)| !queue.is_empty());
+        busy.map(|(worker, _)| worker)
     }
 
     /// Lets a busy worker do its next task; one that is not busy does nothing.
     pub fn step(&mut self, worker: usize, rng: &mut impl CryptoRng) {
-        let worker = &mut self.workers[worker];
-        if worker.is_busy()
-            && let Some(task) = worker.next()
+        let queue = &self.queues.tasks[worker];
+        if !queue.is_empty()
+            && let Some(task) = queue.pop()
         {
-            worker.perform(task, rng);
+            self.workers[worker].perform(task, rng);
         }
     }
 
