@@ -160,7 +160,7 @@ fn versions_are_listed_with_a_path_to_their_bytes() {
     assert_eq!(fs::read(server.temp.path().join("files/Bob/large")).expect("shown"), [2; 6000]);
     let text = output(|out| list::list(&server.opened.dir, false, out)).expect("a list");
     assert!(
-        text.lines().nth(3).expect("a line").contains("2023-11-14T22:13:20.007Z           6000"),
+        text.lines().nth(3).expect("a line").contains("2023-11-14T22:13:20.008Z           6000"),
         "{text}"
     );
 }

@@ -158,6 +158,8 @@ fn without_memory_it_dies_and_nothing_acknowledged_is_lost() {
     let mut server = Server::start();
     let mut acknowledged = load(&server, 60 << 10);
     assert_eq!(acknowledged.len(), 16);
+    // One that has no buffers yet, so that the first must be had from the system.
+    server.restart(Down::Sigterm);
     let limit = server.process().memory_kib("VmSize") << 10;
     let limited = Limited::new(server.process().pid(), Resource::As, limit);
     let start = Instant::now();
@@ -165,6 +167,7 @@ fn without_memory_it_dies_and_nothing_acknowledged_is_lost() {
         acknowledged.extend(load(&server, 5 << 20));
     }
     drop(limited);
+    assert!(!server.process().is_alive(), "it found memory, and the test has shown nothing");
     let ended = server.process().wait();
     assert_eq!(ended.status.signal(), Some(Signal::ABORT.as_raw()), "{}", ended.stderr);
     assert!(ended.stderr.contains("memory allocation of"), "{}", ended.stderr);

@@ -40,5 +40,8 @@ fn check_component(component: &str) {
     }
     let key = fold_key(component);
     assert_eq!(fold_key(&key), key, "what is folded stays as it is: {component:?}");
-    assert_eq!(fold_key(&component.to_uppercase()), key, "upper case: {component:?}");
+    // The one mark whose capital is a letter: where it does not stand in its normal place, the capital stands elsewhere.
+    if !component.contains('\u{345}') {
+        assert_eq!(fold_key(&component.to_uppercase()), key, "upper case: {component:?}");
+    }
 }
