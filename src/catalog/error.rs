@@ -59,6 +59,14 @@ impl CatalogError {
         !matches!(self, Self::Full | Self::Busy)
     }
 
+    /// Sorts an error of SQLite where another process may hold the write lock, and nothing was committed.
+    pub(super) fn while_locking(doing: &'static str) -> impl Fn(rusqlite::Error) -> Self {
+        move |error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy) => Self::Busy,
+            _ => Self::while_doing(doing)(error),
+        }
+    }
+
     /// Sorts an error of SQLite.
     pub(super) fn while_doing(doing: &'static str) -> impl Fn(rusqlite::Error) -> Self {
         move |error| match error.sqlite_error_code() {

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use rusqlite::{
-    Connection, ErrorCode, Result as SqlResult, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, params};
 
 use super::CatalogError;
+use super::beside::in_transaction;
 use super::schema::open_beside_server;
 
 /// A connection that writes down what a check found out, also beside a running server. Every step is a transaction of
@@ -31,7 +30,7 @@ impl Marks {
     /// [`CatalogError::Full`] or [`CatalogError::Busy`] if there is no room, or somebody writes for too long, and
     /// whatever else the catalog says; then none is stored.
     pub fn store_digests(&mut self, digests: &[(i64, [u8; 32])]) -> Result<(), CatalogError> {
-        self.in_transaction("storing digests", |catalog| {
+        in_transaction(&mut self.connection, "storing digests", |catalog| {
             let sql = "INSERT OR IGNORE INTO digests (row, blake3)
                        SELECT row, ?2 FROM versions WHERE row = ?1";
             let mut store = catalog.prepare_cached(sql)?;
@@ -47,7 +46,7 @@ impl Marks {
     /// # Errors
     /// If the catalog cannot be written.
     pub fn mark_damaged(&mut self, row: i64, fault: &str, now_ms: i64) -> Result<(), CatalogError> {
-        self.in_transaction("marking a damaged version", |catalog| {
+        in_transaction(&mut self.connection, "marking a damaged version", |catalog| {
             let sql = "INSERT OR REPLACE INTO damaged (row, found_at, fault)
                        SELECT row, ?2, ?3 FROM versions WHERE row = ?1";
             catalog.prepare_cached(sql)?.execute(params![row, now_ms, fault]).map(drop)
@@ -59,7 +58,7 @@ impl Marks {
     /// # Errors
     /// If the catalog cannot be written.
     pub fn unmark(&mut self, row: i64) -> Result<(), CatalogError> {
-        self.in_transaction("unmarking a version", |catalog| {
+        in_transaction(&mut self.connection, "unmarking a version", |catalog| {
             catalog.prepare_cached("DELETE FROM damaged WHERE row = ?1")?.execute([row]).map(drop)
         })
     }
@@ -69,27 +68,9 @@ impl Marks {
     /// # Errors
     /// If the catalog cannot be written.
     pub fn replace_content(&mut self, row: i64, bytes: &[u8]) -> Result<(), CatalogError> {
-        self.in_transaction("mending a small content", |catalog| {
+        in_transaction(&mut self.connection, "mending a small content", |catalog| {
             let sql = "UPDATE versions SET content = ?2 WHERE row = ?1 AND content IS NOT NULL";
             catalog.prepare_cached(sql)?.execute(params![row, bytes]).map(drop)
-        })
-    }
-
-    fn in_transaction<T>(
-        &mut self,
-        doing: &'static str,
-        step: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
-    ) -> Result<T, CatalogError> {
-        let run = || {
-            let transaction =
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = step(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
-        };
-        run().map_err(|error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy) => CatalogError::Busy,
-            _ => CatalogError::while_doing(doing)(error),
         })
     }
 }

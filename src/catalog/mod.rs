@@ -27,6 +27,7 @@ macro_rules! view_columns {
     };
 }
 
+mod beside;
 mod error;
 mod listing;
 mod marks;

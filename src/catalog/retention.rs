@@ -7,11 +7,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use rusqlite::{
-    Connection, OptionalExtension, Result as SqlResult, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Transaction, params};
 
 use super::CatalogError;
+use super::beside::in_transaction;
 use super::schema::open_beside_server;
 use crate::limits::CATALOG_PAGE_ROWS;
 use crate::storage::BlobId;
@@ -115,7 +114,7 @@ impl Retention {
             let step = |catalog: &Transaction<'_>| {
                 catalog.execute(sql, params![client.client, CATALOG_PAGE_ROWS as i64])
             };
-            while self.in_transaction("removing a client", step)? > 0 {}
+            while in_transaction(&mut self.connection, "removing a client", step)? > 0 {}
         }
         Ok(())
     }
@@ -167,7 +166,7 @@ impl Retention {
     /// # Errors
     /// If the catalog cannot be written; they stay doomed then.
     pub fn settle(&mut self, blobs: &[BlobId]) -> Result<(), CatalogError> {
-        self.in_transaction("forgetting removed contents", |step| {
+        in_transaction(&mut self.connection, "forgetting removed contents", |step| {
             let mut delete = step.prepare_cached("DELETE FROM doomed WHERE blob = ?1")?;
             blobs.iter().try_for_each(|blob| delete.execute([blob.to_row()]).map(drop))
         })
@@ -199,7 +198,7 @@ impl Retention {
 
     /// Deletes the rows, dooms their contents, and deletes the files that lost their last version.
     fn drop_rows(&mut self, victims: &[Victim]) -> Result<LetGo, CatalogError> {
-        self.in_transaction("removing versions", |catalog| {
+        in_transaction(&mut self.connection, "removing versions", |catalog| {
             let mut delete = catalog.prepare_cached("DELETE FROM versions WHERE row = ?1")?;
             let mut doom = catalog.prepare_cached("INSERT INTO doomed (blob) VALUES (?1)")?;
             let mut gone = LetGo::default();
@@ -220,21 +219,6 @@ impl Retention {
             }
             Ok(gone)
         })
-    }
-
-    fn in_transaction<T>(
-        &mut self,
-        doing: &'static str,
-        step: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
-    ) -> Result<T, CatalogError> {
-        let run = || {
-            let transaction =
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = step(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
-        };
-        run().map_err(CatalogError::while_doing(doing))
     }
 }
 

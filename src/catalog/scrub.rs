@@ -69,7 +69,8 @@ impl Reader {
         totals.map_err(CatalogError::while_doing("counting versions"))
     }
 
-    /// The number of the server's newest start: nobody writes contents of earlier ones any more.
+    /// How many starts of the server the catalog knows of, which is the number of the newest: nobody writes contents of
+    /// earlier ones any more.
     ///
     /// # Errors
     /// If the catalog cannot be read.

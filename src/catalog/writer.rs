@@ -66,12 +66,8 @@ impl Writer {
     }
 
     fn begin(&self) -> Result<(), CatalogError> {
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| {
-            match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::DatabaseBusy) => CatalogError::Busy,
-                _ => CatalogError::while_doing("beginning a transaction")(error),
-            }
-        })
+        let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
+        begun.map_err(CatalogError::while_locking("beginning a transaction"))
     }
 
     fn apply_and_commit(
@@ -228,20 +224,7 @@ struct Version<'a> {
     received_at: i64,
 }
 
-/// What a start needs.
 impl Writer {
-    /// How many starts the catalog knows of.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn starts(&self) -> Result<u64, CatalogError> {
-        let number =
-            self.connection.query_row("SELECT number FROM starts", [], |row| row.get::<_, i64>(0));
-        number
-            .map(i64::cast_unsigned)
-            .map_err(CatalogError::while_doing("reading the number of starts"))
-    }
-
     /// Begins start `number`, durably.
     ///
     /// # Errors

@@ -150,8 +150,8 @@ pub fn open(root: &Path, options: Options) -> Result<Opened, RecoveryError> {
     let mut report = Report::default();
     finish_removals(&dir, &mut report)?;
     let found = on_blobs(&dir, newest_start(&dir.blobs()))?;
-    let known = writer.starts().map_err(RecoveryError::Catalog)?;
     let reader = Reader::open(&dir.catalog()).map_err(RecoveryError::Catalog)?;
+    let known = reader.starts().map_err(RecoveryError::Catalog)?;
     sweep::sweep(&dir, &reader, known, options, &mut report)?;
     report.damaged = log_damaged(&reader).map_err(RecoveryError::Catalog)?;
     // Only now: it makes every folder that is there one of a known start.
