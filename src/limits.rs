@@ -30,8 +30,13 @@ pub const UPLOADS_MAX: usize = 16_384;
 /// not flap.
 pub const REOPEN_PERCENT: usize = 90;
 
-/// File descriptors that are kept for the catalog, blobs, listeners and the log when connections are admitted.
+/// File descriptors that are kept for the catalog, blobs, listeners and the log when connections are admitted, and
+/// [`FILES_PER_WORKER`] besides.
 pub const RESERVED_FILES: u64 = 128;
+
+/// File descriptors that one configured worker costs: two threads with a reader each, which has the catalog and its
+/// write-ahead log open.
+pub const FILES_PER_WORKER: u64 = 4;
 
 /// Connections that the kernel completes while the loop is busy; the system's own bound may be lower.
 pub const LISTEN_BACKLOG: i32 = 4096;
@@ -56,8 +61,8 @@ pub const POOL_BUFFERS_MAX: usize = 128;
 /// Receive buffers that large uploads leave to everybody else, so that a small request never waits for a large one.
 pub const POOL_RESERVE: usize = 32;
 
-/// Reads for large uploads in one turn of the loop, a buffer's worth each: some two milliseconds, after which small
-/// requests and answers have their turn again.
+/// Reads for large uploads in one turn of the loop, a buffer's worth each: 2 MiB, about a millisecond, after which
+/// small requests and answers have their turn again.
 pub const PATIENT_READS_PER_TICK: usize = 8;
 
 /// Uploads begun and pieces passed on by one connection that a worker has not taken yet: enough to keep one worker busy
@@ -237,3 +242,4 @@ const _: () = assert!(INLINE_BYTES_MAX < COLLECTED_BYTES_MAX);
 const _: () = assert!(PROGRESS_BYTES > 0 && REOPEN_PERCENT < 100);
 /// The worst case of what the reactor holds: its buffers. Everything else is counted where it is held.
 const _: () = assert!(POOL_BUFFER_BYTES * POOL_BUFFERS_MAX <= 32 << 20);
+const _: () = assert!(0 < POOL_RESERVE && POOL_RESERVE < POOL_BUFFERS_MAX);

@@ -14,7 +14,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::catalog::{self, CatalogError, Delivery, Outcome, Reader};
 use crate::config::Config;
 use crate::job::{Completion, Done, Failure, UploadFailure};
-use crate::limits::{CATALOG_QUEUE_MAX, LISTEN_BACKLOG, OPEN_UPLOADS_SHARE, RESERVED_FILES};
+use crate::limits::{
+    CATALOG_QUEUE_MAX, FILES_PER_WORKER, LISTEN_BACKLOG, OPEN_UPLOADS_SHARE, RESERVED_FILES,
+};
 use crate::queue::Queue;
 use crate::reactor::{Completions, End, LISTENERS_MAX, Reactor};
 use crate::recovery::{self, Opened};
@@ -82,7 +84,8 @@ fn admit(config: &Config) -> anyhow::Result<(usize, Quotas)> {
         tracing::warn!("cannot raise the limit on open files");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+    let reserved = RESERVED_FILES + FILES_PER_WORKER * u64::from(config.workers.value);
+    let room = usize::try_from(files.saturating_sub(reserved)).unwrap_or(usize::MAX);
     let wanted = config.max_connections.value as usize;
     let connections = wanted.min(room - room / OPEN_UPLOADS_SHARE);
     if connections == 0 {

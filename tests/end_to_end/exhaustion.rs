@@ -106,10 +106,10 @@ fn without_file_descriptors_it_waits_does_not_spin_and_recovers() {
 
 #[test]
 fn a_low_limit_on_open_files_only_makes_clients_wait() {
-    // 128 are kept back, and of the rest a sixteenth for uploads.
-    let limited = ["sh", "-c", "ulimit -n 160; exec \"$0\" \"$@\""].map(OsString::from);
-    let mut server = Setup::new().under(limited.to_vec()).start();
-    server.process().wait_for_log("the limit of 160 open files allows 30 connections");
+    // 128 are kept back and 4 for each worker, and of the rest a sixteenth for uploads.
+    let limited = ["sh", "-c", "ulimit -n 168; exec \"$0\" \"$@\""].map(OsString::from);
+    let mut server = Setup::new().arguments(&["--workers", "2"]).under(limited.to_vec()).start();
+    server.process().wait_for_log("the limit of 168 open files allows 30 connections");
     let address = server.address();
     let silent: Vec<_> = (0..40).map(|_| connect(address)).collect();
     server.process().wait_for_log("at the limit of connections: new ones wait");
