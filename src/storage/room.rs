@@ -28,8 +28,8 @@ pub struct Reserved {
 }
 
 impl Room {
-    /// The room on the file system of `folder`, of which `kept` bytes stay free, unless that is 0; by default [`KEEP_FREE_BYTES`], or
-    /// less on a small file system.
+    /// The room on the file system of `folder`, of which `kept` bytes stay free, unless that is 0; by default
+    /// [`KEEP_FREE_BYTES`], or less on a small file system.
     ///
     /// # Errors
     /// If the file system does not say how large it is.

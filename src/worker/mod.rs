@@ -220,7 +220,7 @@ impl Worker {
             }
             Work::AddClient { .. } => unreachable!("goes to the catalog"),
             Work::Begin(id, begin) => {
-                let upload = Upload::begin(*begin, &self.reader, &*self.tools.store);
+                let upload = Upload::begin(*begin, id.is_large, &self.reader, &*self.tools.store);
                 self.uploads.insert(id, upload);
                 Done::Begun
             }

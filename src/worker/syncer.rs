@@ -74,16 +74,18 @@ pub(super) fn start(
     store: &Arc<dyn BlobStore>,
     queues: &Arc<SyncQueues>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let spawn = |name: String, run: fn(&dyn BlobStore, &SyncQueues)| {
+    let single = (0..SYNCERS).map(|number| {
+        let queues = Arc::clone(queues);
+        Builder::new().name(format!("syncer-{number}")).spawn(move || sync_each(&queues))
+    });
+    let group = (0..GROUP_SYNCERS).map(|number| {
         let (store, queues) = (Arc::clone(store), Arc::clone(queues));
-        Builder::new().name(name).spawn(move || run(&*store, &queues))
-    };
-    let single = (0..SYNCERS).map(|number| spawn(format!("syncer-{number}"), sync_each));
-    let group = (0..GROUP_SYNCERS).map(|number| spawn(format!("group-{number}"), sync_groups));
+        Builder::new().name(format!("group-{number}")).spawn(move || sync_groups(&*store, &queues))
+    });
     single.chain(group).collect()
 }
 
-fn sync_each(_: &dyn BlobStore, queues: &SyncQueues) {
+fn sync_each(queues: &SyncQueues) {
     while let Some(one) = queues.written.pop() {
         one.perform();
     }

@@ -18,7 +18,7 @@ use super::syncer::Unsynced;
 use super::unreadable;
 use crate::catalog::{Change, Content, Reader};
 use crate::job::{Begin, ConnectionId, Failure, UploadFailure};
-use crate::limits::{COLLECTED_BYTES_MAX, INLINE_BYTES_MAX};
+use crate::limits::INLINE_BYTES_MAX;
 use crate::storage::{BlobId, BlobStore, BlobWriter, Reserved};
 
 /// An upload's state between two jobs.
@@ -82,7 +82,12 @@ pub(super) enum Discard {
 }
 
 impl Upload {
-    pub(super) fn begin(begin: Begin, reader: &Reader, store: &dyn BlobStore) -> Self {
+    pub(super) fn begin(
+        begin: Begin,
+        is_large: bool,
+        reader: &Reader,
+        store: &dyn BlobStore,
+    ) -> Self {
         if begin.refuse_existing {
             match reader.stands_in_the_way(&begin.client, &begin.file) {
                 Ok(false) => {}
@@ -95,13 +100,13 @@ impl Upload {
             Ok(room) => room,
             Err(error) => return Self::Failed(storing(&begin.client, &begin.file, &error)),
         };
-        let target = if size <= COLLECTED_BYTES_MAX {
-            Target::Memory(Vec::with_capacity(size as usize))
-        } else {
+        let target = if is_large {
             match store.create() {
                 Ok(writer) => Target::Blob { writer, offset: 0 },
                 Err(error) => return Self::Failed(storing(&begin.client, &begin.file, &error)),
             }
+        } else {
+            Target::Memory(Vec::with_capacity(size as usize))
         };
         Self::Receiving(Box::new(Receiving {
             client: begin.client,

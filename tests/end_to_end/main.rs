@@ -19,7 +19,7 @@ mod memory;
 mod names;
 mod own;
 mod own_client;
-#[allow(dead_code)] // tests/hostile uses the rest of it
+#[expect(dead_code, reason = "tests/hostile uses the rest of it")]
 mod peer;
 mod starting;
 mod stopping;

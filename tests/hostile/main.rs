@@ -6,10 +6,10 @@
 #[path = "../classic/mod.rs"]
 mod classic;
 #[path = "../end_to_end/content.rs"]
-#[allow(dead_code)] // what this program does not need of it, tests/end_to_end does
+#[expect(dead_code, reason = "tests/end_to_end uses the rest of it")]
 mod content;
 #[path = "../end_to_end/peer.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "tests/end_to_end uses the rest of it")]
 mod peer;
 #[path = "../server/mod.rs"]
 mod server;

@@ -6,13 +6,13 @@
 #[path = "../classic/mod.rs"]
 mod classic;
 #[path = "../end_to_end/content.rs"]
-#[allow(dead_code)] // tests/end_to_end uses the rest of it
+#[expect(dead_code, reason = "tests/end_to_end uses the rest of it")]
 mod content;
 #[path = "../simulation/dice.rs"]
-#[allow(dead_code)] // tests/simulation uses the rest of it
+#[expect(dead_code, reason = "tests/simulation uses the rest of it")]
 mod dice;
 #[path = "../end_to_end/peer.rs"]
-#[allow(dead_code)] // tests/end_to_end uses the rest of it
+#[expect(dead_code, reason = "tests/end_to_end uses the rest of it")]
 mod peer;
 #[path = "../server/mod.rs"]
 mod server;
