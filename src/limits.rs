@@ -199,6 +199,10 @@ pub const CATALOG_PAGE_ROWS: usize = 256;
 /// them is only counted.
 pub const FILE_WARNINGS_MAX: usize = 20;
 
+/// How far the view's thread stands back behind the others of the server, as `nice` counts it: on a core that is wanted
+/// all the time it gets a tenth.
+pub const VIEW_NICENESS: i32 = 10;
+
 /// The first pause before the view tries again what failed. It doubles with every failure.
 pub const VIEW_RETRY_MIN: Duration = Duration::from_secs(15);
 

@@ -19,10 +19,14 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use coffer_protocol::name::escape;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use thiserror::Error;
 
 use crate::catalog::{CatalogError, Reader, Standing, ViewRow};
-use crate::limits::{FILE_WARNINGS_MAX, VIEW_LOOKS_MAX, VIEW_RETRY_MAX, VIEW_RETRY_MIN};
+use crate::limits::{
+    FILE_WARNINGS_MAX, VIEW_LOOKS_MAX, VIEW_NICENESS, VIEW_RETRY_MAX, VIEW_RETRY_MIN,
+};
 use crate::storage::{DataDir, open_blob};
 
 pub use mender::{Mender, Seen};
@@ -64,8 +68,12 @@ impl View {
     }
 }
 
-/// Follows the catalog until it is stopped.
+/// Follows the catalog until it is stopped. Whoever waits for an answer comes first: the view only lags a little more
+/// behind where both want the same core.
 fn follow(mut follower: Follower) {
+    if let Err(error) = setpriority_process(Some(gettid()), VIEW_NICENESS) {
+        tracing::debug!(%error, "the view keeps the priority of all others");
+    }
     let mut pause = VIEW_RETRY_MIN;
     let mut retry: Option<Retry> = None;
     loop {

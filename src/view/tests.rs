@@ -128,16 +128,19 @@ fn every_way_shows_the_same() {
     for way in ["as the file system can", "link", "copy"] {
         let mut server = Server::new();
         let blob = server.store_blob("a", b"content");
+        server.store_small("b", b"first");
+        server.store_small("b", b"small");
         let mut follower = server.follower();
         let mut tree = Tree::open(&server.opened.dir, STAGING).expect("a view");
         match way {
             "link" => tree.way = tree::Way::HardLink,
-            "copy" => tree.way = tree::Way::Copy,
+            "copy" => (tree.way, tree.unnamed) = (tree::Way::Copy, false),
             _ => {}
         }
         follower.tree = Some(tree);
         assert_eq!(follower.catch_up(), None, "{way}");
         server.check("Bob/a", b"content");
+        server.check("Bob/b", b"small");
         let inode = |path| fs::metadata(path).expect("there").ino();
         let is_linked =
             inode(server.shown("Bob/a")) == inode(server.opened.dir.blobs().join(blob.path()));

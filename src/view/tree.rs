@@ -61,6 +61,8 @@ pub(super) struct Tree {
     staging: OwnedFd,
     blobs: PathBuf,
     pub(super) way: Way,
+    /// Whether files without a name can be made and given one later.
+    pub(super) unnamed: bool,
 }
 
 impl Tree {
@@ -73,7 +75,7 @@ impl Tree {
         let folders = Folders::open(dir)?;
         let staging = open_or_make(folders.root(), staging.as_ref(), Mode::RWXU)?;
         clear(&staging)?;
-        Ok(Self { folders, staging, blobs: dir.blobs(), way: Way::Reflink })
+        Ok(Self { folders, staging, blobs: dir.blobs(), way: Way::Reflink, unnamed: true })
     }
 
     /// Whether the entry is in place: a read-only file of its size and time.
@@ -82,15 +84,23 @@ impl Tree {
     }
 
     /// Shows a small content. `row` is a number that no other entry has while it is made.
-    pub(super) fn show_bytes(&self, entry: &Entry<'_>, row: i64, content: &[u8]) -> io::Result<()> {
+    pub(super) fn show_bytes(
+        &mut self,
+        entry: &Entry<'_>,
+        row: i64,
+        content: &[u8],
+    ) -> io::Result<()> {
+        if self.unnamed && self.create_new(entry, content)? {
+            return Ok(());
+        }
         let staged = row.to_string();
-        let stage = || {
-            let mut file = self.create(&staged)?;
-            file.write_all(content)?;
-            publish(&file, entry.received_at)
-        };
-        let made = stage().and_then(|()| self.put_in_place(entry, &staged));
-        self.remove_staged(&staged);
+        let made = self
+            .create(&staged)
+            .and_then(|file| fill(file, entry, content))
+            .and_then(|_| self.put_in_place(entry, &staged));
+        if made.is_err() {
+            self.remove_staged(&staged);
+        }
         made
     }
 
@@ -142,6 +152,33 @@ impl Tree {
         let folder = self.folders.walk(&folders, make_folder)?;
         let content = self.blobs.join(blob.path());
         Ok(linkat(CWD, content, &folder, name, AtFlags::empty()).is_ok())
+    }
+
+    /// Makes a file without a name and gives it one where nothing is yet, which is the usual case and costs a sixth less
+    /// than renaming. False if it must be staged.
+    fn create_new(&mut self, entry: &Entry<'_>, content: &[u8]) -> io::Result<bool> {
+        let place = entry.place();
+        let (folders, name) = split(&place);
+        let folder = self.folders.walk(&folders, make_folder)?;
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = match openat(&folder, c".", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => fill(File::from(file), entry, content)?,
+            Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+                self.unnamed = false;
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match linkat(&file, c"", &folder, name, AtFlags::EMPTY_PATH) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            // Before Linux 6.10 it takes a capability that the server does not have.
+            Err(Errno::NOENT | Errno::OPNOTSUPP | Errno::PERM) => {
+                self.unnamed = false;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn stage_blob(
@@ -239,6 +276,13 @@ pub fn is_shown(files: &Path, path: &str, size: u64, received_at: i64) -> bool {
     fs::symlink_metadata(files.join(path)).is_ok_and(|file| {
         entry.is_shown_by(file.mode(), file.size(), (file.mtime(), file.mtime_nsec()))
     })
+}
+
+/// Writes a whole small content, and publishes it.
+fn fill(mut file: File, entry: &Entry<'_>, content: &[u8]) -> io::Result<File> {
+    file.write_all(content)?;
+    publish(&file, entry.received_at)?;
+    Ok(file)
 }
 
 /// Makes a file read-only, which says that it was acknowledged, and gives it the time when it was received.
