@@ -13,6 +13,7 @@ pub mod key;
 pub mod name;
 pub mod reply;
 pub mod request;
+pub mod v4;
 
 pub use dialect::Dialect;
 pub use id::{ClientId, ParseClientIdError};
