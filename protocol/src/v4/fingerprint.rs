@@ -55,7 +55,7 @@ impl FromStr for Pin {
         let bytes = groups::read(text, PIN)?;
         match bytes.as_slice().try_into() {
             Ok(pin) => Ok(Self(pin)),
-            Err(_) => Err(GroupError::CutOff { group: groups::whole(bytes.len()) + 1 }.into()),
+            Err(_) => Err(GroupError::CutOff { group: groups::next(bytes.len()) }.into()),
         }
     }
 }

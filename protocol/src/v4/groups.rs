@@ -62,9 +62,9 @@ pub(super) const fn text_len(bytes: usize) -> usize {
     (symbols(bytes) + 2 * groups).saturating_sub(1)
 }
 
-/// How many whole groups `bytes` bytes fill.
-pub(super) const fn whole(bytes: usize) -> usize {
-    bytes * 8 / BITS / DATA
+/// The group behind those that `bytes` bytes fill: what is missing first where there should be more.
+pub(super) const fn next(bytes: usize) -> usize {
+    symbols(bytes) / DATA + 1
 }
 
 /// Appends `bytes` in groups with dashes between them: [`text_len`] characters.
@@ -89,7 +89,7 @@ pub(super) fn read(text: &str, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, G
     for group in written.chunks(DATA + 1) {
         data.extend_from_slice(&group[..group.len() - 1]);
     }
-    join(&data)
+    join(&data, symbols(bytes_max))
 }
 
 /// The values of the characters in `text` without what only divides them: groups that fit their checks, `data_max`
@@ -154,9 +154,9 @@ fn spread(bytes: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// The bytes that [`spread`] makes `data` of. Only one text stands for some bytes: bits left over must be zero.
-fn join(data: &[u8]) -> Result<Zeroizing<Vec<u8>>, GroupError> {
-    let last = data.len().div_ceil(DATA);
+/// The bytes that [`spread`] makes `data` of. Only one text stands for some bytes: bits left over must be zero. Where
+/// they are not, there was more, unless there cannot be more than `data_max`.
+fn join(data: &[u8], data_max: usize) -> Result<Zeroizing<Vec<u8>>, GroupError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(data.len() * BITS / 8));
     let (mut bits, mut held) = (0_u16, 0);
     for &symbol in data {
@@ -169,9 +169,9 @@ fn join(data: &[u8]) -> Result<Zeroizing<Vec<u8>>, GroupError> {
         }
     }
     match (held, bits) {
-        (BITS.., _) => Err(GroupError::CutOff { group: last }),
-        (_, 0) => Ok(bytes),
-        _ => Err(GroupError::Check { group: last }),
+        (0..BITS, 0) => Ok(bytes),
+        _ if data.len() == data_max => Err(GroupError::Check { group: data_max.div_ceil(DATA) }),
+        _ => Err(GroupError::CutOff { group: data.len() / DATA + 1 }),
     }
 }
 
@@ -279,8 +279,9 @@ mod tests {
         fn groups_go_both_ways(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let text = text(&bytes);
             prop_assert_eq!(text.len(), text_len(bytes.len()));
-            let read_back = read(&text.to_lowercase().replace('-', " "), bytes.len());
-            prop_assert_eq!(read_back.expect("our own groups").as_slice(), &bytes[..]);
+            let again = read(&text.to_lowercase().replace('-', " "), bytes.len());
+            let again = again.expect("our own groups");
+            prop_assert_eq!(again.as_slice(), &bytes[..]);
         }
 
         #[test]
