@@ -171,7 +171,8 @@ impl World {
     fn answer(&self, work: Work) -> Option<Done> {
         Some(match work {
             Work::FindClient { .. } => {
-                let client = Some(KnownClient { id: ID, public_key: Some(Vec::new()) });
+                let client =
+                    Some(KnownClient { id: ID, public_key: Some(Vec::new()), is_secure: false });
                 Done::ClientFound(Ok(Lookup { client, fresh_id: ID }))
             }
             Work::WrapKey { .. } => Done::KeyWrapped(Ok(WrappedKey {

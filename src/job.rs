@@ -177,6 +177,8 @@ pub struct KnownClient {
     pub id: ClientId,
     /// Its public key; `None` after the operator reset it, when the name may be registered again.
     pub public_key: Option<Vec<u8>>,
+    /// Whether its name belongs to the secure door: then it can neither be registered nor used by the classic one.
+    pub is_secure: bool,
 }
 
 /// A session key and its wrapping for one client.

@@ -161,6 +161,21 @@ pub const INLINE_BYTES_MAX: u64 = 16 << 10;
 /// ten thousand small uploads at once do not need ten thousand open files.
 pub const COLLECTED_BYTES_MAX: u64 = 65 << 10;
 
+// ---- Invitations ----
+
+/// How long an invitation is good unless the operator says otherwise.
+pub const INVITATION_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest that an invitation may be good: who holds a code needs nothing else to come in.
+pub const INVITATION_TTL_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long an invitation is good that gives a client's history to another key.
+pub const REINVITATION_TTL: Duration = Duration::from_secs(3600);
+
+/// How long the catalog remembers an invitation beyond its end: so long may a client that was not told that it is
+/// enrolled ask again.
+pub const INVITATION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 // ---- Catalog, view and start ----
 
 /// Bytes of the disk that uploads leave free unless the operator says otherwise, so that verdicts, removals and the

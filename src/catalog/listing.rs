@@ -16,10 +16,27 @@ pub struct ClientRow {
     pub name: String,
     /// Its folder in the view.
     pub folder: String,
-    /// False after an operator reset its key, until the name is registered again.
-    pub has_key: bool,
+    /// How it may connect.
+    pub access: Access,
     /// Milliseconds since 1970, UTC.
     pub registered_at: i64,
+}
+
+/// By which door a client comes in, and whether it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The classic one.
+    Classic {
+        /// False after an operator reset its key, until the name is registered again.
+        has_key: bool,
+    },
+    /// The secure one.
+    Secure {
+        /// The pin of its key; none after an operator revoked it, until it is invited again.
+        pin: Option<[u8; 32]>,
+        /// How many bytes it may store.
+        quota: Option<u64>,
+    },
 }
 
 /// A version of a client's file, as it is listed.
@@ -89,8 +106,10 @@ impl Reader {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn clients_after(&self, after: Option<&str>) -> Result<Vec<ClientRow>, CatalogError> {
-        let sql = "SELECT id, name, folder, public_key IS NOT NULL, registered_at FROM clients
-                   WHERE name > ifnull(?1, '') ORDER BY name LIMIT ?2";
+        let sql =
+            "SELECT id, name, folder, registered_at, secure, public_key IS NOT NULL, quota, (
+                       SELECT pin FROM keys WHERE keys.client = clients.client AND revoked_at IS NULL)
+                   FROM clients WHERE name > ifnull(?1, '') ORDER BY name LIMIT ?2";
         self.page(sql, params![after, CATALOG_PAGE_ROWS as i64], client_row, "listing clients")
     }
 
@@ -241,12 +260,18 @@ impl Reader {
 }
 
 fn client_row(row: &Row<'_>) -> SqlResult<ClientRow> {
+    let access = if row.get(4)? {
+        let quota = row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned);
+        Access::Secure { pin: row.get(7)?, quota }
+    } else {
+        Access::Classic { has_key: row.get(5)? }
+    };
     Ok(ClientRow {
         id: ClientId(row.get(0)?),
         name: row.get(1)?,
         folder: row.get(2)?,
-        has_key: row.get(3)?,
-        registered_at: row.get(4)?,
+        access,
+        registered_at: row.get(3)?,
     })
 }
 

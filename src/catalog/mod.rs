@@ -2,7 +2,7 @@
 //!
 //! [`Writer`] commits changes in groups, on the thread that [`spawn`] starts. [`Reader`]s see the last commit and
 //! never wait for it. [`Retention`] lets go of clients and old versions, [`Marks`] keeps what a check found out about
-//! contents; both also work beside a running server.
+//! contents, [`Invitations`] says whose key may come in; all three also work beside a running server.
 //!
 //! The catalog decides where a file stands in the readable view, but neither makes the view nor touches contents.
 
@@ -28,7 +28,9 @@ macro_rules! view_columns {
 }
 
 mod beside;
+mod enroll;
 mod error;
+mod invitations;
 mod listing;
 mod marks;
 mod paths;
@@ -48,9 +50,10 @@ use coffer_protocol::ClientId;
 use crate::storage::BlobId;
 
 pub use error::CatalogError;
-pub use listing::{ClientRow, Standing, VersionRow, ViewRow};
+pub use invitations::{Door, Invitations, Issued, NewInvitation, Revoked};
+pub use listing::{Access, ClientRow, Standing, VersionRow, ViewRow};
 pub use marks::Marks;
-pub use reader::{Client, Reader, Stored};
+pub use reader::{Client, Reader, SecureClient, Stored, Usage};
 pub use retention::{Doomed, LetGo, Retention, RetiredClient};
 pub use schema::{is_blank, precreate};
 pub use scrub::{ContentRow, ScrubTotals};
@@ -105,6 +108,15 @@ pub enum Change {
         /// never does.
         refuse_existing: bool,
     },
+    /// Somebody showed the secret of an invitation, and a key of their own.
+    Enroll {
+        /// The digest of the secret.
+        secret: [u8; 32],
+        /// The pin of the key, which was proved.
+        pin: [u8; 32],
+        /// The id that a new client gets.
+        fresh_id: ClientId,
+    },
 }
 
 impl Change {
@@ -112,13 +124,13 @@ impl Change {
     pub(crate) fn content_bytes(&self) -> usize {
         match self {
             Self::AddVersion { content: Content::Inline(bytes), .. } => bytes.len(),
-            Self::AddVersion { .. } | Self::AddClient { .. } => 0,
+            Self::AddVersion { .. } | Self::AddClient { .. } | Self::Enroll { .. } => 0,
         }
     }
 }
 
-/// What became of a [`Change`] whose batch was committed. All but the first two kinds changed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a [`Change`] whose batch was committed. All but the first three kinds changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The client is known from now on.
     ClientAdded,
@@ -127,11 +139,24 @@ pub enum Outcome {
         /// Its number, from 1.
         version: u32,
     },
-    /// A client with this name has a key.
+    /// The key is a client's from now on, and the only one of it.
+    Enrolled {
+        /// The client's name.
+        name: String,
+        /// Since when, in milliseconds since 1970, UTC.
+        enrolled_at: i64,
+        /// The same secret has let the same key in before.
+        already: bool,
+    },
+    /// There is no such invitation (any more), somebody else has used it, or the key was revoked once.
+    BadCode,
+    /// The key is another client's.
+    KeyTaken,
+    /// A client with this name has a key, or the name belongs to the secure door.
     NameTaken,
     /// Another client has this id.
     IdTaken,
-    /// No client has this id (any more).
+    /// No client of the classic door has this id (any more).
     ClientUnknown,
     /// The file is there, its newest version is not damaged, and it was not to be replaced.
     FileExists,

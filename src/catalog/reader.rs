@@ -22,8 +22,34 @@ pub struct Client {
     pub id: ClientId,
     /// Its name.
     pub name: String,
-    /// Its public key, DER; none after an operator reset it, until the name is registered again.
+    /// Its public key of the classic protocol, DER; none after an operator reset it, until the name is registered again.
     pub public_key: Option<Vec<u8>>,
+    /// Whether its name belongs to the secure door, and the classic one is closed to it.
+    pub is_secure: bool,
+}
+
+/// A client of the secure door, by one of its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecureClient {
+    /// The catalog's number for it, which no other gets later.
+    pub client: i64,
+    /// Its name.
+    pub name: String,
+    /// When the key was let in, in milliseconds since 1970, UTC.
+    pub enrolled_at: i64,
+    /// Whether the key was revoked since.
+    pub is_revoked: bool,
+    /// How many bytes it may store.
+    pub quota: Option<u64>,
+}
+
+/// How much a client stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Versions of its files.
+    pub versions: u64,
+    /// Bytes of their contents.
+    pub bytes: u64,
 }
 
 /// A stored version of a file.
@@ -55,7 +81,7 @@ impl Reader {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn client_by_name(&self, name: &str) -> Result<Option<Client>, CatalogError> {
-        let sql = "SELECT id, name, public_key FROM clients WHERE name = ?1";
+        let sql = "SELECT id, name, public_key, secure FROM clients WHERE name = ?1";
         let found = self
             .connection
             .prepare_cached(sql)
@@ -68,12 +94,44 @@ impl Reader {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn client_by_id(&self, id: &ClientId) -> Result<Option<Client>, CatalogError> {
-        let sql = "SELECT id, name, public_key FROM clients WHERE id = ?1";
+        let sql = "SELECT id, name, public_key, secure FROM clients WHERE id = ?1";
         let found = self
             .connection
             .prepare_cached(sql)
             .and_then(|mut q| q.query_row([id.0], client).optional());
         found.map_err(CatalogError::while_doing("looking for a client"))
+    }
+
+    /// The client whose key has the pin `pin`, be it revoked.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn client_by_pin(&self, pin: &[u8; 32]) -> Result<Option<SecureClient>, CatalogError> {
+        let sql = "SELECT client, name, enrolled_at, revoked_at IS NOT NULL, quota FROM keys
+                   CROSS JOIN clients USING (client) WHERE pin = ?1";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut query| query.query_row([pin], secure_client).optional());
+        found.map_err(CatalogError::while_doing("looking for a key"))
+    }
+
+    /// How much the client with that number stores. The versions are added up, so it takes the longer the more there
+    /// are: about a second for a million.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn usage(&self, client: i64) -> Result<Usage, CatalogError> {
+        let sql =
+            "SELECT count(*), ifnull(sum(size), 0) FROM files CROSS JOIN versions USING (file)
+                   WHERE client = ?1";
+        let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        let read = |row: &Row<'_>| Ok(Usage { versions: count(row, 0)?, bytes: count(row, 1)? });
+        let usage = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut query| query.query_row([client], read));
+        usage.map_err(CatalogError::while_doing("counting what a client stores"))
     }
 
     /// Whether the client has a file of that name, exactly as sent.
@@ -139,7 +197,22 @@ impl Reader {
 }
 
 fn client(row: &Row<'_>) -> SqlResult<Client> {
-    Ok(Client { id: ClientId(row.get(0)?), name: row.get(1)?, public_key: row.get(2)? })
+    Ok(Client {
+        id: ClientId(row.get(0)?),
+        name: row.get(1)?,
+        public_key: row.get(2)?,
+        is_secure: row.get(3)?,
+    })
+}
+
+fn secure_client(row: &Row<'_>) -> SqlResult<SecureClient> {
+    Ok(SecureClient {
+        client: row.get(0)?,
+        name: row.get(1)?,
+        enrolled_at: row.get(2)?,
+        is_revoked: row.get(3)?,
+        quota: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+    })
 }
 
 fn stored(row: &Row<'_>) -> SqlResult<Stored> {

@@ -57,26 +57,34 @@ impl Retention {
         Ok(Self { connection: open_beside_server(path)? })
     }
 
-    /// Forgets the public key of the client `name`, so that the name may be registered again. False if there is no
-    /// such client.
+    /// Forgets the public key of the classic client `name`, so that the name may be registered again. False if there is
+    /// no such client.
     ///
     /// # Errors
     /// If the catalog cannot be written.
     pub fn reset_key(&mut self, name: &str) -> Result<bool, CatalogError> {
-        let done =
-            self.connection.execute("UPDATE clients SET public_key = NULL WHERE name = ?1", [name]);
+        let sql = "UPDATE clients SET public_key = NULL WHERE name = ?1 AND NOT secure";
+        let done = self.connection.execute(sql, [name]);
         Ok(done.map_err(CatalogError::while_doing("resetting a key"))? > 0)
     }
 
-    /// Begins the removal of the client `name`: from now on nobody finds it, its name is free, and uploads of its
-    /// sessions are refused. False if there is no such client.
+    /// Begins the removal of the client `name`: from now on nobody finds it, its name is free, its keys and invitations
+    /// are gone, and uploads of its sessions are refused. False if there is no such client.
     ///
     /// # Errors
     /// If the catalog cannot be written.
     pub fn retire_client(&mut self, name: &str) -> Result<bool, CatalogError> {
-        let sql = "UPDATE clients SET name = NULL, id = NULL, public_key = NULL WHERE name = ?1";
-        let done = self.connection.execute(sql, [name]);
-        Ok(done.map_err(CatalogError::while_doing("removing a client"))? > 0)
+        in_transaction(&mut self.connection, "removing a client", |catalog| {
+            for table in ["keys", "invitations"] {
+                let sql = format!(
+                    "DELETE FROM {table} WHERE client = (SELECT client FROM clients WHERE name = ?1)"
+                );
+                catalog.execute(&sql, [name])?;
+            }
+            let sql =
+                "UPDATE clients SET name = NULL, id = NULL, public_key = NULL WHERE name = ?1";
+            Ok(catalog.execute(sql, [name])? > 0)
+        })
     }
 
     /// A client whose removal was begun and not finished.

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 
 /// One step per schema version: `MIGRATIONS[n]` leads from version n to n + 1. Steps are added, never changed.
-const MIGRATIONS: [&str; 2] = [SCHEMA_1, SCHEMA_2];
+const MIGRATIONS: [&str; 3] = [SCHEMA_1, SCHEMA_2, SCHEMA_3];
 
 const SCHEMA_1: &str = "
 -- One row: how often a server was started on this folder.
@@ -88,6 +88,36 @@ CREATE TABLE damaged (
     found_at INTEGER NOT NULL,          -- ms since 1970, UTC
     fault TEXT NOT NULL
 ) STRICT;
+";
+
+const SCHEMA_3: &str = "
+-- Whose name belongs to the secure door: the classic one is closed to it. Such a client has no public_key.
+ALTER TABLE clients ADD COLUMN secure INTEGER NOT NULL DEFAULT 0 CHECK (secure IN (0, 1));
+ALTER TABLE clients ADD COLUMN quota INTEGER CHECK (quota >= 0);    -- bytes that it may store; NULL: any number
+
+-- The keys by which clients of the secure door are known. A revoked one stays, so that it is never let in again.
+CREATE TABLE keys (
+    pin BLOB PRIMARY KEY CHECK (length(pin) = 32),
+    client INTEGER NOT NULL REFERENCES clients,
+    enrolled_at INTEGER NOT NULL,       -- ms since 1970, UTC
+    revoked_at INTEGER                  -- the same
+) STRICT, WITHOUT ROWID;
+CREATE INDEX keys_by_client ON keys (client);
+
+-- The digest of a secret, never the secret. With a client the invitation is for one that there is.
+CREATE TABLE invitations (
+    secret BLOB PRIMARY KEY CHECK (length(secret) = 32),
+    name TEXT NOT NULL,
+    client INTEGER REFERENCES clients,
+    created_at INTEGER NOT NULL,        -- ms since 1970, UTC
+    expires_at INTEGER NOT NULL,        -- the same
+    quota INTEGER CHECK (quota >= 0),   -- bytes
+    used_at INTEGER,                    -- ms since 1970, UTC
+    pin BLOB CHECK (length(pin) = 32),  -- of the key that used it
+    CHECK ((used_at IS NULL) = (pin IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX open_invitations ON invitations (name) WHERE used_at IS NULL;
+CREATE INDEX invitations_by_client ON invitations (client) WHERE client IS NOT NULL;
 ";
 
 /// A connection that writes, durably. The database must be there; it is brought into order first: its log copied

@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use coffer_protocol::ClientId;
 use proptest::prelude::*;
 
+mod invitations;
 mod marks;
 
 use super::*;

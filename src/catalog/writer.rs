@@ -13,8 +13,8 @@ use crate::storage::START_MAX;
 /// The one connection that adds clients and versions.
 #[derive(Debug)]
 pub struct Writer {
-    connection: Connection,
-    numbers: Numbers,
+    pub(super) connection: Connection,
+    pub(super) numbers: Numbers,
     /// After a fatal error nothing is committed any more.
     failed: bool,
 }
@@ -97,6 +97,7 @@ impl Writer {
                 };
                 self.add_version(client, file, &version, *refuse_existing)
             }
+            Change::Enroll { secret, pin, fresh_id } => self.enroll(secret, pin, fresh_id, now_ms),
         }
     }
 
@@ -107,15 +108,15 @@ impl Writer {
         public_key: &[u8],
         now_ms: i64,
     ) -> SqlResult<Outcome> {
-        let mut by_name = self
-            .connection
-            .prepare_cached("SELECT client, public_key IS NULL FROM clients WHERE name = ?1")?;
+        let mut by_name = self.connection.prepare_cached(
+            "SELECT client, public_key IS NULL AND NOT secure FROM clients WHERE name = ?1",
+        )?;
         let there: Option<(i64, bool)> =
             by_name.query_row([name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         if let Some((_, false)) = there {
             return Ok(Outcome::NameTaken);
         }
-        let known = self.client_row(id)?;
+        let known = self.id_owner(id)?;
         if known.is_some() && known != there.map(|(client, _)| client) {
             return Ok(Outcome::IdTaken);
         }
@@ -141,7 +142,7 @@ impl Writer {
         new: &Version<'_>,
         refuse_existing: bool,
     ) -> SqlResult<Outcome> {
-        let Some(client) = self.client_row(id)? else { return Ok(Outcome::ClientUnknown) };
+        let Some(client) = self.classic_client(id)? else { return Ok(Outcome::ClientUnknown) };
         let (file, version, received_at) = match self.newest(client, name)? {
             Some(newest) if refuse_existing && !newest.is_damaged => {
                 return Ok(Outcome::FileExists);
@@ -200,10 +201,16 @@ impl Writer {
         self.connection.prepare_cached(sql)?.execute(row).map(drop)
     }
 
-    fn client_row(&self, id: &ClientId) -> SqlResult<Option<i64>> {
+    pub(super) fn id_owner(&self, id: &ClientId) -> SqlResult<Option<i64>> {
         let mut by_id =
             self.connection.prepare_cached("SELECT client FROM clients WHERE id = ?1")?;
         by_id.query_row([id.0], |row| row.get(0)).optional()
+    }
+
+    /// One that was adopted into the secure door is none any more, though a classic session of it may be open.
+    fn classic_client(&self, id: &ClientId) -> SqlResult<Option<i64>> {
+        let sql = "SELECT client FROM clients WHERE id = ?1 AND NOT secure";
+        self.connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0)).optional()
     }
 }
 

@@ -39,7 +39,7 @@ impl Server {
     }
 
     fn commit(&mut self, change: Change) -> Outcome {
-        self.opened.writer.commit(&[change], NOW_MS + 7).expect("a working catalog")[0]
+        self.opened.writer.commit(&[change], NOW_MS + 7).expect("a working catalog").remove(0)
     }
 
     fn store(&mut self, client: ClientId, file: &[u8], bytes: &[u8]) {
@@ -284,7 +284,7 @@ fn clients_and_their_keys() {
     assert_eq!(totals, [1, 2, 8]);
     assert_eq!((&rows[1]["client"], &rows[1]["has_key"]), (&"Eve".into(), &false.into()));
     let text = output(|out| clients::clients(&server.opened.dir, false, out)).expect("a list");
-    assert!(text.lines().nth(2).expect("Eve's line").contains(" reset "), "{text}");
+    assert!(text.lines().nth(2).expect("Eve's line").contains(" classic reset "), "{text}");
 }
 
 #[test]

@@ -114,7 +114,8 @@ impl Exchange {
     }
 
     fn registered(cx: &mut Context, name: String, lookup: &Lookup) -> Result<Progress, Refusal> {
-        if matches!(lookup.client, Some(KnownClient { public_key: Some(_), .. })) {
+        if lookup.client.as_ref().is_some_and(|known| known.is_secure || known.public_key.is_some())
+        {
             cx.shared.release(&name, cx.connection);
             return Err(Reason::NameTaken(name).with(Reply::RegistrationRefused));
         }
@@ -137,7 +138,8 @@ impl Exchange {
             Dialect::D1100 => reason.with(Reply::ReconnectRefused { id }),
         };
         match lookup.client {
-            Some(KnownClient { id: known, public_key: Some(public_key) }) if known == id => {
+            Some(KnownClient { is_secure: true, .. }) => Err(refused(Reason::SecureName(name))),
+            Some(KnownClient { id: known, public_key: Some(public_key), .. }) if known == id => {
                 let session_key = match dialect {
                     Dialect::D825 => None,
                     Dialect::D1100 => cx.shared.keys.get(&id, cx.now).cloned(),

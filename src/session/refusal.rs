@@ -40,6 +40,9 @@ pub enum Reason {
     /// Nobody has the name.
     #[error("no client is called {0:?}")]
     UnknownName(String),
+    /// The name cannot be used by this door.
+    #[error("the client called {0:?} uses the secure door")]
+    SecureName(String),
     /// The name is another id's.
     #[error("the client called {0:?} has another id")]
     WrongId(String),
@@ -135,6 +138,7 @@ impl Reason {
             Self::Name(_)
             | Self::NameTaken(_)
             | Self::UnknownName(_)
+            | Self::SecureName(_)
             | Self::WrongId(_)
             | Self::ForeignId
             | Self::NoSessionKey

@@ -13,6 +13,7 @@ use super::disk::sync_folder;
 ///
 /// ```text
 /// lock         held by the server that uses the folder
+/// identity.pem the private key that clients of the secure door know this server by
 /// catalog.db   clients, keys, files, versions, small contents (beside it SQLite's -wal and -shm)
 /// blobs/       the truth: immutable contents
 /// files/       the view: the newest version of each file, to be read without us
@@ -103,6 +104,12 @@ impl DataDir {
     #[must_use]
     pub fn catalog(&self) -> PathBuf {
         self.root.join("catalog.db")
+    }
+
+    /// The server's private key.
+    #[must_use]
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity.pem")
     }
 
     /// The folder of the contents.

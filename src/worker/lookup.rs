@@ -14,7 +14,11 @@ pub(super) fn find_client(
     rng: &mut impl Rng,
 ) -> Result<Lookup, Failure> {
     let client = reader.client_by_name(name).map_err(|error| unreadable(&error))?;
-    let client = client.map(|client| KnownClient { id: client.id, public_key: client.public_key });
+    let client = client.map(|client| KnownClient {
+        id: client.id,
+        public_key: client.public_key,
+        is_secure: client.is_secure,
+    });
     Ok(Lookup { client, fresh_id: fresh_id(reader, rng)? })
 }
 

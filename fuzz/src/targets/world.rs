@@ -277,7 +277,7 @@ impl World {
     }
 
     fn add(&mut self, id: ClientId, name: String, public_key: Vec<u8>) -> bool {
-        let known = KnownClient { id, public_key: Some(public_key) };
+        let known = KnownClient { id, public_key: Some(public_key), is_secure: false };
         let id_is_free = self.clients.values().all(|client| client.id != id);
         let is_free = id_is_free && !self.clients.contains_key(&name);
         if is_free {

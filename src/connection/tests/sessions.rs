@@ -239,6 +239,22 @@ fn a_reset_name_can_be_registered_again() {
 }
 
 #[test]
+fn the_name_of_a_secure_client_is_taken_and_of_no_use_here() {
+    let mut world = World::new(Existing::Dialect);
+    let id = world.register_825("Bob").id;
+    let known = world.clients.get_mut("Bob").expect("registered");
+    (known.is_secure, known.public_key) = (true, None);
+    let (register, reconnect) =
+        (Request::Register { name: b"Bob" }, Request::Reconnect { name: b"Bob" });
+    for (request, refused) in [(register, Reply::RegistrationRefused), (reconnect, Reply::Error)] {
+        let connection = world.connect();
+        assert_eq!(world.ask(connection, Dialect::D825, id, request), [refused]);
+    }
+    assert_eq!(world.ask_1100(id, register), Reply::RegistrationRefused);
+    assert_eq!(world.ask_1100(id, reconnect), Reply::ReconnectRefused { id });
+}
+
+#[test]
 fn a_d1100_session_spans_connections() {
     let mut world = World::new(Existing::Dialect);
     let (id, key) = world.register_1100("Bob");

@@ -239,7 +239,8 @@ impl World {
                     Some(KnownClient { public_key: Some(_), .. })
                 );
                 if free {
-                    self.clients.insert(name, KnownClient { id, public_key: Some(public_key) });
+                    let public_key = Some(public_key);
+                    self.clients.insert(name, KnownClient { id, public_key, is_secure: false });
                 }
                 Done::ClientAdded(Ok(free))
             }
