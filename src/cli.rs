@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    CommandError, FolderArgs, cat, check, clients, export_catalog, list, prune, remove_client,
-    reset_key,
+    CommandError, FolderArgs, cat, check, clients, export_catalog, invite, list, prune,
+    remove_client, reset_key, revoke,
 };
 use crate::config::{self, Config, LogFormat, Settings};
 use crate::{demo, log, recovery, server};
@@ -39,6 +39,9 @@ enum Command {
     List(list::Args),
     Cat(cat::Args),
     Clients(clients::Args),
+    Invite(invite::Args),
+    Reinvite(invite::ReinviteArgs),
+    Revoke(revoke::Args),
     ResetKey(reset_key::Args),
     RemoveClient(remove_client::Args),
     Prune(prune::Args),
@@ -93,6 +96,9 @@ fn operate(mut command: Command) -> anyhow::Result<()> {
         Command::List(args) => list::run(args)?,
         Command::Cat(args) => cat::run(args)?,
         Command::Clients(args) => clients::run(args)?,
+        Command::Invite(args) => invite::run(args)?,
+        Command::Reinvite(args) => invite::run_again(args)?,
+        Command::Revoke(args) => revoke::run(args)?,
         Command::ResetKey(args) => reset_key::run(args)?,
         Command::RemoveClient(args) => remove_client::run(args)?,
         Command::Prune(args) => prune::run(args)?,
@@ -109,6 +115,9 @@ impl Command {
             Self::List(args) => &mut args.folder,
             Self::Cat(args) => &mut args.folder,
             Self::Clients(args) => &mut args.folder,
+            Self::Invite(args) => &mut args.folder,
+            Self::Reinvite(args) => &mut args.folder,
+            Self::Revoke(args) => &mut args.folder,
             Self::ResetKey(args) => &mut args.folder,
             Self::RemoveClient(args) => &mut args.folder,
             Self::Prune(args) => &mut args.folder,

@@ -7,15 +7,19 @@ pub mod cat;
 pub mod check;
 pub mod clients;
 pub mod export_catalog;
+pub mod invite;
 pub mod list;
 mod names;
 pub mod prune;
 pub mod remove_client;
 pub mod reset_key;
+pub mod revoke;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use coffer_protocol::name::NameError;
+use coffer_tls::key_file::KeyFileError;
 use thiserror::Error;
 
 use crate::DATA_DIR;
@@ -68,6 +72,26 @@ pub enum CommandError {
         /// What was asked for.
         version: u32,
     },
+    /// The client uses the other door.
+    #[error("client {client} {problem}")]
+    WrongDoor {
+        /// The client, printable.
+        client: String,
+        /// Why that will not do, and what to do.
+        problem: &'static str,
+    },
+    /// The name cannot be a client's.
+    #[error("nobody can be invited by that name: {0}")]
+    Name(NameError),
+    /// It is not known where clients reach the server, or it is too much.
+    #[error("{0}: give --address HOST:PORT, up to four times")]
+    Addresses(&'static str),
+    /// The server has no key yet.
+    #[error("the server has no key yet ({}): start it once, it makes one", .0.display())]
+    NoIdentity(PathBuf),
+    /// The server's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// Nobody said yes.
     #[error("nothing was removed: answer yes, or give --yes")]
     Unconfirmed,
@@ -138,9 +162,14 @@ impl CommandError {
             | Self::NoClient(_)
             | Self::NoFile { .. }
             | Self::NoVersion { .. }
+            | Self::WrongDoor { .. }
+            | Self::Name(_)
+            | Self::Addresses(_)
+            | Self::NoIdentity(_)
             | Self::Unconfirmed
             | Self::Target { .. } => 2,
             Self::Catalog(_)
+            | Self::Key(_)
             | Self::Free(_)
             | Self::Scrub(_)
             | Self::Wrong(_)

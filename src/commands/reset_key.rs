@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{CommandError, FolderArgs, find_client, names::printed, reader, retention, to_stdout};
 use crate::storage::DataDir;
 
-/// Let a client that lost its key register its name again; it keeps its files. Whoever registers the name next gets them
+/// Let a client of the classic protocol that lost its key register its name again; it keeps its files. Whoever registers the name next gets them
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The client's name, as `clients` prints it
@@ -30,6 +30,11 @@ pub(super) fn reset_key(
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let client = find_client(&reader(dir)?, name)?;
+    if client.is_secure {
+        let client = printed(client.name.as_bytes());
+        let problem = "is enrolled: `cofferd reinvite` is for another key of it";
+        return Err(CommandError::WrongDoor { client, problem });
+    }
     if !retention(dir)?.reset_key(&client.name)? {
         return Err(CommandError::NoClient(name.to_owned()));
     }

@@ -8,6 +8,7 @@ use coffer_protocol::checksum::Cksum;
 use serde_json::Value;
 
 mod check;
+mod invite;
 mod view;
 
 use super::*;

@@ -1,5 +1,6 @@
 //! What is in force: flags, then `coffer.toml`, then defaults; and where each value came from.
 
+mod period;
 pub mod port;
 mod size;
 
@@ -13,6 +14,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
 
+pub use period::{Period, PeriodError};
 pub use size::Size;
 
 use crate::limits::{CONNECTIONS_MAX, UPLOADS_MAX};

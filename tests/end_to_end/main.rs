@@ -15,6 +15,7 @@ mod exhaustion;
 mod full_disk;
 mod hostile;
 mod inherited;
+mod inviting;
 mod memory;
 mod names;
 mod own;
