@@ -7,6 +7,7 @@ mod content;
 mod files;
 mod names;
 mod peer;
+mod secure;
 mod wire;
 mod world;
 
@@ -14,7 +15,7 @@ mod world;
 pub(crate) type Body = fn(&[u8]);
 
 /// All targets by name; each has a corpus of that name in `fuzz/corpus`.
-pub(crate) const TARGETS: [(&str, Body); 10] = [
+pub(crate) const TARGETS: [(&str, Body); 12] = [
     ("request", wire::request),
     ("reply", wire::reply),
     ("connection", connection::operations),
@@ -25,6 +26,8 @@ pub(crate) const TARGETS: [(&str, Body); 10] = [
     ("me_info", files::me_info),
     ("priv_key", files::priv_key),
     ("port", files::port),
+    ("frame", secure::frame),
+    ("code", secure::code),
 ];
 
 /// The target of a name.
