@@ -14,7 +14,7 @@ use cofferd::buffer::Pool;
 use cofferd::connection::{Connection, Surroundings};
 use cofferd::job::{ConnectionId, Done, Job, KnownClient, Lookup, Work, WrappedKey};
 use cofferd::moment::Moment;
-use cofferd::session::{Context, Existing, Quotas, Shared};
+use cofferd::session::{Classic, Context, Existing, Quotas, Shared};
 use cofferd::storage::view_name;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -133,7 +133,7 @@ impl World {
     fn new() -> Self {
         let key = Arc::new(key(Dialect::D825));
         let connection = Connection::new(([127, 0, 0, 1], 1).into(), Moment(0));
-        let shared = Shared::new(Existing::Dialect, UNLIMITED);
+        let shared = Shared::new(Existing::Dialect, UNLIMITED, Classic::Everywhere);
         let mut world = Self { connection, shared, pool: Pool::default(), jobs: Vec::new(), key };
         let mut bytes = Vec::new();
         Request::Reconnect { name: b"Bob" }.push(Dialect::D825, ID, &mut bytes);
@@ -188,6 +188,7 @@ impl World {
             Work::Publish(upload) => Done::Published(upload, Ok(1)),
             Work::Begin(..) => Done::Begun,
             Work::AddClient { .. } | Work::Discard(_) => return None,
+            other => unreachable!("the classic door does not ask for {other:?}"),
         })
     }
 }

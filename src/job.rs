@@ -9,6 +9,11 @@ use coffer_protocol::key::KeyError;
 use coffer_protocol::request::FILE_PACKET;
 use coffer_protocol::{ClientId, Dialect, PACKET};
 
+use coffer_protocol::v4::fingerprint::Pin;
+use coffer_protocol::v4::invitation::Secret;
+use rustls::ServerConnection;
+use thiserror::Error;
+
 use crate::buffer::Buffer;
 
 /// A connection's slot and the generation of its use, so that an answer for a connection that is gone never reaches
@@ -76,6 +81,123 @@ pub enum Work {
     Publish(UploadId),
     /// Forget an upload and what was stored of it. Not answered.
     Discard(UploadId),
+    /// Compute the next flight of a handshake. Answered by [`Done::Handshake`].
+    Handshake(Box<Flight>),
+    /// Let a key in that knows the secret of an invitation. Answered by [`Done::Enrolled`].
+    Enroll {
+        /// What the invitation holds.
+        secret: Secret,
+        /// The key that was proved.
+        pin: Pin,
+    },
+    /// Count what a client stores. Answered by [`Done::Used`].
+    Usage {
+        /// The key that was proved.
+        pin: Pin,
+    },
+}
+
+/// A peer's flight of a TLS handshake, on its way to a worker.
+#[derive(Default)]
+pub struct Flight {
+    /// The handshake so far; nothing before the first flight.
+    pub tls: Option<Box<ServerConnection>>,
+    /// Whole records.
+    pub records: Vec<u8>,
+}
+
+/// What a worker made of a [`Flight`].
+pub struct Handshaken {
+    /// Our flight, or an alert.
+    pub to_send: Vec<u8>,
+    /// How it goes on.
+    pub outcome: Result<Progress, HandshakeFailure>,
+}
+
+/// How a handshake goes on.
+pub enum Progress {
+    /// The peer's turn.
+    Incomplete(Box<ServerConnection>),
+    /// It is complete, and shows who it is.
+    Complete(Box<ServerConnection>, Peer),
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The peer's doing.
+    #[error("the handshake failed: {0}")]
+    Peer(String),
+    /// Ours.
+    #[error("{0}")]
+    Ours(Failure),
+}
+
+/// Who proved which key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The key.
+    pub pin: Pin,
+    /// Whose it is, if it is anybody's.
+    pub client: Option<SecureClient>,
+    /// The time at which that was so, in milliseconds since 1970, UTC.
+    pub now_ms: u64,
+}
+
+/// A client of the secure door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecureClient {
+    /// Its name.
+    pub name: String,
+    /// When its key was let in, in milliseconds since 1970, UTC.
+    pub enrolled_at: u64,
+    /// Whether its key was revoked since.
+    pub is_revoked: bool,
+}
+
+/// What became of an invitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enrollment {
+    /// The key is this client's.
+    Done {
+        /// The client.
+        client: SecureClient,
+        /// It was so before: the same secret with the same key.
+        already: bool,
+    },
+    /// Nobody was invited with this secret, or too long ago, or somebody else came.
+    BadCode,
+    /// Somebody else has the name.
+    NameTaken,
+    /// The key is another client's already.
+    KeyTaken,
+}
+
+/// What a client stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Versions of files.
+    pub versions: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The bytes that it may store.
+    pub quota: Option<u64>,
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flight({} bytes)", self.records.len())
+    }
+}
+
+impl fmt::Debug for Handshaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = self.outcome.as_ref().map(|progress| match progress {
+            Progress::Incomplete(_) => None,
+            Progress::Complete(_, peer) => Some(peer),
+        });
+        write!(f, "Handshaken({outcome:?})")
+    }
 }
 
 /// How an upload starts.
@@ -159,6 +281,12 @@ pub enum Done {
     Received(UploadId, Result<Finished, UploadFailure>),
     /// To [`Work::Publish`]: the number of the new version.
     Published(UploadId, Result<u32, UploadFailure>),
+    /// To [`Work::Handshake`].
+    Handshake(Box<Handshaken>),
+    /// To [`Work::Enroll`].
+    Enrolled(Result<Enrollment, Failure>),
+    /// To [`Work::Usage`]: nothing if the key was revoked meanwhile.
+    Used(Result<Option<Usage>, Failure>),
 }
 
 /// What the catalog knows of a name.

@@ -106,6 +106,9 @@ pub const VERDICT_TTL: Duration = Duration::from_secs(600);
 /// many as there may be connections: every client that has just sent a file has one.
 pub const HELD_UPLOADS_MAX: usize = CONNECTIONS_MAX;
 
+/// Bytes of a TLS handshake that a peer may send: its two flights are some 600, or 2,000 with the largest extensions.
+pub const HANDSHAKE_BYTES_MAX: usize = 16 << 10;
+
 // ---- Deadlines ----
 
 /// How long a new connection may take to its first whole request.
@@ -122,6 +125,19 @@ pub const VERDICT_MAX: Duration = Duration::from_secs(120);
 
 /// How long a d825 connection may be silent between files.
 pub const IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// A source of connections that misbehaves at the secure door is penalised while its penalty is at least this long: an
+/// honest slip now and then costs nothing.
+pub const PENALTY_MIN: Duration = Duration::from_secs(15);
+
+/// The longest penalty.
+pub const PENALTY_MAX: Duration = Duration::from_secs(600);
+
+/// Handshakes of all penalised sources together that are computed at the same time.
+pub const PENALISED_HANDSHAKES_MAX: usize = 2;
+
+/// How long a penalised source waits before its handshake is tried again, while others of its kind are computed.
+pub const PENALISED_RETRY: Duration = Duration::from_millis(200);
 
 /// How long a peer may take to read its last answer, and to close.
 pub const LINGER_MAX: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use coffer_tls::key_file;
 use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,14 +14,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::catalog::{self, CatalogError, Delivery, Outcome, Reader};
 use crate::config::Config;
-use crate::job::{Completion, Done, Failure, UploadFailure};
+use crate::job::{Completion, Done, Enrollment, Failure, SecureClient, UploadFailure};
 use crate::limits::{
     CATALOG_QUEUE_MAX, FILES_PER_WORKER, LISTEN_BACKLOG, OPEN_UPLOADS_SHARE, RESERVED_FILES,
 };
 use crate::queue::Queue;
 use crate::reactor::{Completions, End, LISTENERS_MAX, Reactor};
 use crate::recovery::{self, Opened};
-use crate::session::{Quotas, Shared};
+use crate::session::{Classic, Quotas, Shared};
 use crate::storage::{BlobStore, Room};
 use crate::view::{View, ViewSignal};
 use crate::worker::{Tag, Tools, Workers, remove_unpublished};
@@ -37,14 +38,17 @@ pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> 
     let (connections_max, quotas) = admit(config)?;
     let Opened { dir, lock, writer, store, report } = recovery::open(&config.data.value, options)?;
     tracing::info!(data = %config.data.value.display(), "{report}");
+    let identity = key_file::load_or_create(&dir.identity())?;
+    tracing::info!(fingerprint = %identity.pin(), "clients of the secure door pin this server");
     let sockets = match inherited()? {
         sockets if sockets.is_empty() => bind(&config.listen.value)?,
         sockets => sockets,
     };
     let addresses = sockets.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let mut reactor =
-        Reactor::new(sockets, signals, Shared::new(config.existing.value, quotas), connections_max)
-            .context("cannot start the event loop")?;
+    let classic = config.classic.value;
+    let shared = Shared::new(config.existing.value, quotas, classic);
+    let mut reactor = Reactor::new(sockets, signals, shared, connections_max)
+        .context("cannot start the event loop")?;
 
     let room = Room::new(dir.root(), config.keep_free.value.map(|kept| kept.0))
         .context("cannot see how much room the disk has")?;
@@ -60,10 +64,12 @@ pub fn serve(config: &Config, options: recovery::Options) -> anyhow::Result<()> 
         catalog: queue,
         answers: reactor.completions(),
         catalog_path: dir.catalog(),
+        tls: identity.server_config(),
     };
     let workers = Workers::start(config.workers.value.into(), &tools)?;
 
     announce(&addresses);
+    announce_classic(classic);
     let end = reactor.run(&workers).context("the event loop failed")?;
     drop(reactor);
     workers.stop();
@@ -178,6 +184,17 @@ fn announce(addresses: &[SocketAddr]) {
     }
 }
 
+/// Says who may use the door that authenticates nobody.
+fn announce_classic(classic: Classic) {
+    match classic {
+        Classic::Loopback => tracing::info!("the classic protocol is open to this machine only"),
+        Classic::Off => tracing::info!("the classic protocol is off"),
+        Classic::Everywhere => tracing::warn!(
+            "the classic protocol is open to everybody: it proves neither who the client is nor who the server is"
+        ),
+    }
+}
+
 /// Takes the catalog's outcomes back to the reactor, after their commit.
 fn deliver(
     completions: Arc<Completions>,
@@ -212,6 +229,10 @@ pub fn completion(store: &dyn BlobStore, (tag, result): Delivery<Tag>) -> Comple
             let added = result.map(|outcome| outcome == Outcome::ClientAdded).map_err(failure);
             Completion { connection, done: Done::ClientAdded(added) }
         }
+        Tag::Enrollment(connection) => {
+            let enrolled = result.map_err(failure).and_then(enrollment);
+            Completion { connection, done: Done::Enrolled(enrolled) }
+        }
         Tag::Version(connection, upload, blob) => {
             let result = match result {
                 Ok(Outcome::VersionAdded { version }) => Ok(version),
@@ -225,6 +246,21 @@ pub fn completion(store: &dyn BlobStore, (tag, result): Delivery<Tag>) -> Comple
             Completion { connection, done: Done::Published(upload, result) }
         }
     }
+}
+
+fn enrollment(outcome: Outcome) -> Result<Enrollment, Failure> {
+    Ok(match outcome {
+        Outcome::Enrolled { name, enrolled_at, already } => {
+            let enrolled_at = enrolled_at.cast_unsigned();
+            let client = SecureClient { name, enrolled_at, is_revoked: false };
+            Enrollment::Done { client, already }
+        }
+        Outcome::BadCode => Enrollment::BadCode,
+        Outcome::NameTaken => Enrollment::NameTaken,
+        Outcome::KeyTaken => Enrollment::KeyTaken,
+        // The fresh id was not fresh any more: the next try draws another.
+        other => return Err(Failure(format!("cannot enrol a client now: {other:?}"))),
+    })
 }
 
 fn conclude(end: &End) -> anyhow::Result<()> {

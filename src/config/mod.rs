@@ -18,7 +18,7 @@ pub use period::{Period, PeriodError};
 pub use size::Size;
 
 use crate::limits::{CONNECTIONS_MAX, UPLOADS_MAX};
-use crate::session::Existing;
+use crate::session::{Classic, Existing};
 
 /// The file that is read when no other is named.
 pub const CONFIG_FILE: &str = "coffer.toml";
@@ -70,6 +70,9 @@ pub struct Settings {
     /// What happens to a file whose name is taken by a verified one [default: dialect]
     #[arg(long, value_enum, value_name = "RULE")]
     pub existing: Option<Existing>,
+    /// Who may speak the classic protocol, which authenticates nobody [default: loopback]
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub classic: Option<Classic>,
     /// How the log on stderr is written [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -120,6 +123,8 @@ pub struct Config {
     pub keep_free: Sourced<Option<Size>>,
     /// What happens to a file whose name is taken.
     pub existing: Sourced<Existing>,
+    /// Who may speak the classic protocol.
+    pub classic: Sourced<Classic>,
     /// How the log is written.
     pub log_format: Sourced<LogFormat>,
     /// What the operator should hear about the port file.
@@ -188,6 +193,7 @@ impl Config {
             max_uploads: choose(flags.max_uploads, file.max_uploads, || UPLOADS_MAX as u32),
             keep_free: optional(flags.keep_free, file.keep_free),
             existing: choose(flags.existing, file.existing, Existing::default),
+            classic: choose(flags.classic, file.classic, Classic::default),
             log_format: choose(flags.log_format, file.log_format, LogFormat::default),
             port_warning,
         })
@@ -284,6 +290,7 @@ impl Display for Config {
         };
         line(key, value, self.keep_free.source)?;
         line("existing", lowercase(&self.existing.value), self.existing.source)?;
+        line("classic", lowercase(&self.classic.value), self.classic.source)?;
         line("log-format", lowercase(&self.log_format.value), self.log_format.source)
     }
 }

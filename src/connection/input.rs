@@ -190,8 +190,7 @@ impl Connection {
             return Next::Consumed(rest.len());
         };
         let kind = dialect.kind(code).expect("the code chose the dialect");
-        if self.is_one_too_many {
-            let reason = Reason::Limit("this address has too many connections");
+        if let Some(reason) = self.refused.clone() {
             self.refuse_and_close(cx, reason.error());
             return Next::Consumed(rest.len());
         }

@@ -7,7 +7,6 @@
 //! What is here is a connection's life: stages, deadlines, answers. How its bytes are consumed is in `input`.
 
 mod input;
-mod outbox;
 mod packets;
 
 use std::net::SocketAddr;
@@ -22,16 +21,16 @@ use crate::limits::{
     OUTBOX_MAX, PROGRESS_BYTES, PROGRESS_INTERVAL, VERDICT_MAX,
 };
 use crate::moment::Moment;
+use crate::outbox::Outbox;
 use crate::session::{Blame, Context, Outcome, Reason, Refusal, Session, Step, Waiting};
 
 use input::{Content, Input};
-pub use outbox::Outbox;
 
 /// One peer's connection.
 pub struct Connection {
     peer: SocketAddr,
-    /// Its address has too many connections: its first request is refused.
-    is_one_too_many: bool,
+    /// Why its first request will be refused, if it was refused when it was accepted.
+    refused: Option<Reason>,
     stage: Stage,
     session: Option<(Dialect, Session)>,
     content: Content,
@@ -76,7 +75,7 @@ impl Connection {
     pub fn new(peer: SocketAddr, now: Moment) -> Self {
         Self {
             peer,
-            is_one_too_many: false,
+            refused: None,
             stage: Stage::Open,
             session: None,
             content: Content::None,
@@ -90,10 +89,34 @@ impl Connection {
         }
     }
 
-    /// The same, where its address has too many: its first request is answered with an error.
+    /// The same, refused already: its first request is answered with an error.
     #[must_use]
-    pub fn one_too_many(peer: SocketAddr, now: Moment) -> Self {
-        Self { is_one_too_many: true, ..Self::new(peer, now) }
+    pub fn refused(peer: SocketAddr, now: Moment, reason: Reason) -> Self {
+        Self { refused: Some(reason), ..Self::new(peer, now) }
+    }
+
+    /// Why its first request will be refused, if it will be.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Reason> {
+        self.refused.as_ref()
+    }
+
+    /// Whether no request has come, whole or in part.
+    #[must_use]
+    pub fn has_heard_nothing(&self) -> bool {
+        self.stage == Stage::Open && self.session.is_none()
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// When it last changed what it waits for; at first, when it was accepted.
+    #[must_use]
+    pub fn since(&self) -> Moment {
+        self.since
     }
 
     /// Makes room for others if nobody has said here who they are.
@@ -313,7 +336,7 @@ impl Connection {
 
     fn answer(&mut self, cx: &mut Surroundings, reply: &Reply) {
         let dialect = self.session.as_ref().map_or(Dialect::D825, |(dialect, _)| *dialect);
-        self.outbox.push(dialect, reply);
+        self.outbox.push_with(|bytes| reply.push(dialect, bytes));
         if dialect == Dialect::D1100 {
             self.linger(cx.session.now);
         } else if self.outbox.unsent().len() > OUTBOX_MAX {

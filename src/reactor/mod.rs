@@ -3,6 +3,7 @@
 
 mod completions;
 mod listeners;
+mod machine;
 pub mod shell;
 
 use std::collections::VecDeque;
@@ -13,8 +14,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token, Waker};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::buffer::{Buffer, Pool};
-use crate::connection::{Connection, Surroundings};
+use crate::buffer::Pool;
+use crate::connection::Surroundings;
+use crate::door::Door;
 use crate::job::{Completion, ConnectionId, Job};
 use crate::limits::{DRAIN_MAX, KEPT_FROM_STRANGERS};
 use crate::moment::Moment;
@@ -23,7 +25,7 @@ use crate::worker::{Answers, Workers};
 
 pub use completions::Completions;
 use listeners::Listeners;
-use shell::{Host, Machine, Shell};
+use shell::{Host, Shell};
 
 const WAKE: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -56,7 +58,7 @@ pub struct Reactor {
     poll: Poll,
     signals: Signals,
     listeners: Listeners,
-    shell: Shell<Connection>,
+    shell: Shell<Door>,
     host: ServerHost,
     completions: Arc<Completions>,
     /// The newest connections, oldest first: among them are all that have not said who they are.
@@ -165,13 +167,9 @@ impl Reactor {
         for (stream, peer) in self.listeners.accept(self.shell.len(), now) {
             // Answers are small and waited for.
             let _ = stream.set_nodelay(true);
-            let admitted = self.host.shared.admission.enter(peer.ip());
-            let machine = if admitted {
-                Connection::new(peer, now)
-            } else {
-                Connection::one_too_many(peer, now)
-            };
-            match self.shell.add(self.poll.registry(), FIRST_CONNECTION, stream, machine) {
+            let refused = self.host.shared.admit(peer.ip());
+            let door = Door::new(peer, now, refused);
+            match self.shell.add(self.poll.registry(), FIRST_CONNECTION, stream, door) {
                 Ok(id) => self.strangers.push_back(id),
                 Err(error) => {
                     self.host.shared.admission.leave(peer.ip());
@@ -182,7 +180,7 @@ impl Reactor {
         while self.strangers.len() > self.strangers_max
             && let Some(oldest) = self.strangers.pop_front()
         {
-            self.shell.with(oldest, &mut self.host, Connection::give_way);
+            self.shell.with(oldest, &mut self.host, Door::give_way);
         }
     }
 
@@ -199,7 +197,7 @@ impl Reactor {
 
     fn drained(&mut self) -> Option<End> {
         let deadline = self.draining?;
-        self.shell.with_all(&mut self.host, Connection::drain);
+        self.shell.with_all(&mut self.host, Door::drain);
         if self.shell.is_empty() {
             return Some(End::Drained);
         }
@@ -234,54 +232,10 @@ impl ServerHost {
     }
 }
 
-impl Host<Connection> for ServerHost {
+impl Host<Door> for ServerHost {
     fn context<'a>(&'a mut self, connection: ConnectionId, pool: &'a mut Pool) -> Surroundings<'a> {
         let session =
             Context { shared: &mut self.shared, jobs: &mut self.jobs, now: self.now, connection };
         Surroundings { session, pool }
-    }
-}
-
-impl Machine for Connection {
-    type Context<'a> = Surroundings<'a>;
-
-    fn wants_input(&self) -> bool {
-        self.wants_input()
-    }
-    fn is_patient(&self) -> bool {
-        self.is_patient()
-    }
-    fn prepare(&mut self, buffer: &mut Buffer) {
-        self.prepare(buffer);
-    }
-    fn receive(&mut self, cx: &mut Surroundings<'_>, buffer: Buffer, received: usize) {
-        self.receive(cx, buffer, received);
-    }
-    fn end_of_input(&mut self, cx: &mut Surroundings<'_>) {
-        self.end_of_input(cx);
-    }
-    fn lost(&mut self) {
-        self.lost();
-    }
-    fn unsent(&mut self) -> &[u8] {
-        self.outbox().unsent()
-    }
-    fn sent(&mut self, count: usize) {
-        self.outbox().advance(count);
-    }
-    fn ends_output(&self) -> bool {
-        self.ends_output()
-    }
-    fn is_finished(&self) -> bool {
-        self.is_finished()
-    }
-    fn close(&mut self, cx: &mut Surroundings<'_>) {
-        self.close(cx);
-    }
-    fn deadline(&self) -> Option<Moment> {
-        self.deadline()
-    }
-    fn expire(&mut self, cx: &mut Surroundings<'_>) {
-        self.expire(cx);
     }
 }

@@ -240,10 +240,14 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Calls every machine.
-    pub fn with_all(&mut self, host: &mut impl Host<M>, mut call: impl FnMut(&mut M)) {
+    pub fn with_all(
+        &mut self,
+        host: &mut impl Host<M>,
+        mut call: impl FnMut(&mut M, &mut M::Context<'_>),
+    ) {
         let ids: Vec<ConnectionId> = self.slots.iter().map(|(_, slot)| slot.id).collect();
         for id in ids {
-            self.with(id, host, |machine, _| call(machine));
+            self.with(id, host, &mut call);
         }
     }
 

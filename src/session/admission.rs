@@ -70,7 +70,10 @@ impl Admission {
     }
 
     /// Counts a registration.
-    pub(super) fn register(&mut self, peer: IpAddr, now: Moment) -> Result<(), Reason> {
+    ///
+    /// # Errors
+    /// If this address had too many of them in a minute.
+    pub fn register(&mut self, peer: IpAddr, now: Moment) -> Result<(), Reason> {
         let limit = match self.quotas.registrations_per_minute {
             Some(limit) => limit,
             None if peer.is_loopback() => return Ok(()),

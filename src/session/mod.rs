@@ -8,6 +8,7 @@ mod d1100;
 mod d825;
 mod exchange;
 mod expiring;
+mod penalties;
 mod refusal;
 mod shared;
 mod upload;
@@ -23,8 +24,9 @@ use crate::job::{ConnectionId, Done, Job, UploadId, Work};
 use crate::moment::Moment;
 
 pub use admission::{Admission, Quotas};
+pub use penalties::{Offence, Turn};
 pub use refusal::{Blame, Reason, Refusal};
-pub use shared::{Existing, Load, Shared};
+pub use shared::{Classic, Existing, Load, Shared};
 
 /// What a session needs from outside while it decides.
 pub struct Context<'a> {
@@ -39,7 +41,8 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn push(&mut self, work: Work) {
+    /// Asks for something heavy.
+    pub fn push(&mut self, work: Work) {
         self.jobs.push(Job { connection: self.connection, work });
     }
 }

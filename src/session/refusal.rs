@@ -104,6 +104,11 @@ pub enum Reason {
     /// A limit of ours is reached.
     #[error("refused because {0}")]
     Limit(&'static str),
+    /// The classic door is not open to this peer.
+    #[error(
+        "refused because the classic protocol is not open to this peer (see `classic` in the configuration)"
+    )]
+    ClassicClosed,
     /// We failed.
     #[error("{0}")]
     Failed(Failure),
@@ -147,7 +152,8 @@ impl Reason {
             | Self::Exists
             | Self::NoClient
             | Self::UnknownFile
-            | Self::Limit(_) => Blame::Request,
+            | Self::Limit(_)
+            | Self::ClassicClosed => Blame::Request,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! its own, session keys and uploads that wait for a verdict.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use coffer_protocol::cipher::SessionKey;
@@ -10,6 +11,8 @@ use coffer_protocol::{ClientId, Dialect};
 
 use super::admission::{Admission, Quotas};
 use super::expiring::Expiring;
+use super::penalties::Penalties;
+use super::refusal::Reason;
 use super::upload::Received;
 use crate::job::{ConnectionId, UploadId};
 use crate::limits::{
@@ -51,6 +54,39 @@ impl Existing {
     }
 }
 
+/// Who may speak the classic dialects, which authenticate neither side.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Classic {
+    /// Peers on this machine.
+    #[default]
+    Loopback,
+    /// Everybody.
+    Everywhere,
+    /// Nobody.
+    Off,
+}
+
+impl Classic {
+    fn admits(self, peer: IpAddr) -> bool {
+        match self {
+            Self::Loopback => peer.is_loopback(),
+            Self::Everywhere => true,
+            Self::Off => false,
+        }
+    }
+}
+
 /// A file of a client, by its name as sent.
 pub(super) type FileKey = (ClientId, Vec<u8>);
 
@@ -70,6 +106,7 @@ pub(super) enum Held {
 /// State that outlives a connection, in memory only and bounded.
 pub struct Shared {
     pub(super) existing: Existing,
+    classic: Classic,
     /// Names that a connection is registering right now.
     connected: HashMap<String, ConnectionId>,
     /// d1100 names that wait for their key on another connection.
@@ -78,6 +115,8 @@ pub struct Shared {
     pub(super) held: Expiring<FileKey, Held>,
     /// How much is under way.
     pub admission: Admission,
+    /// Who misbehaved at the secure door.
+    pub penalties: Penalties,
     next_upload: u64,
     refusals: Refusals,
 }
@@ -109,17 +148,27 @@ struct Refusals {
 impl Shared {
     /// Nothing known.
     #[must_use]
-    pub fn new(existing: Existing, quotas: Quotas) -> Self {
+    pub fn new(existing: Existing, quotas: Quotas, classic: Classic) -> Self {
         Self {
             existing,
+            classic,
             connected: HashMap::new(),
             waiting: Expiring::new(RESERVATION_TTL, RESERVATIONS_MAX),
             keys: Expiring::new(SESSION_KEY_TTL, SESSION_KEYS_MAX),
             held: Expiring::new(VERDICT_TTL, HELD_UPLOADS_MAX),
             admission: Admission::new(quotas),
+            penalties: Penalties::default(),
             next_upload: 0,
             refusals: Refusals::default(),
         }
+    }
+
+    /// Counts a new connection. It is told why its classic requests are refused, if they are.
+    pub fn admit(&mut self, peer: IpAddr) -> Option<Reason> {
+        if !self.admission.enter(peer) {
+            return Some(Reason::Limit("this address has too many connections"));
+        }
+        (!self.classic.admits(peer)).then_some(Reason::ClassicClosed)
     }
 
     pub(super) fn new_upload(&mut self, is_large: bool) -> UploadId {

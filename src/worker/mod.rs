@@ -4,6 +4,7 @@
 //! run in parallel. Large ones have workers of their own: these also wait where the disk is slow to take what is written,
 //! and everything small must not wait with them. Nothing here decides who may do what (that is `session`).
 
+mod handshake;
 mod lookup;
 mod stepper;
 mod syncer;
@@ -15,10 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use coffer_protocol::Dialect;
 use coffer_protocol::cipher::SessionKey;
 use coffer_protocol::key::{KeyError, PublicKey};
+use coffer_protocol::v4::fingerprint::Pin;
+use coffer_protocol::v4::invitation::Secret;
+use coffer_protocol::{ClientId, Dialect};
 use rand::CryptoRng;
+use rustls::ServerConfig;
 
 use crate::catalog::{CatalogError, Change, Reader};
 use crate::job::{
@@ -43,6 +47,8 @@ pub trait Answers: Send + Sync {
 pub enum Tag {
     /// [`Work::AddClient`].
     Client(ConnectionId),
+    /// [`Work::Enroll`].
+    Enrollment(ConnectionId),
     /// [`Work::Publish`], and the blob that the change refers to.
     Version(ConnectionId, UploadId, Option<BlobId>),
 }
@@ -61,6 +67,8 @@ pub struct Tools {
     pub answers: Arc<dyn Answers>,
     /// The catalog's file, which each worker reads through a connection of its own.
     pub catalog_path: PathBuf,
+    /// For the handshakes of the secure door.
+    pub tls: Arc<ServerConfig>,
 }
 
 /// Something for one worker.
@@ -153,7 +161,11 @@ impl Queues {
                     "the catalog's queue holds a change of every connection"
                 );
             }
-            Work::FindClient { .. } | Work::WrapKey { .. } => self.next(),
+            Work::FindClient { .. }
+            | Work::WrapKey { .. }
+            | Work::Handshake(_)
+            | Work::Enroll { .. }
+            | Work::Usage { .. } => self.next(),
             Work::Begin(upload, _)
             | Work::Piece(upload, _)
             | Work::Finish(upload)
@@ -233,6 +245,15 @@ impl Worker {
             Work::Finish(id) => self.finish(id),
             Work::Publish(id) => return self.publish(connection, id),
             Work::Discard(id) => return self.discard(id),
+            Work::Handshake(flight) => {
+                let handshaken = handshake::handshake(*flight, &self.tools.tls, &self.reader);
+                Done::Handshake(Box::new(handshaken))
+            }
+            Work::Enroll { secret, pin } => match lookup::fresh_id(&self.reader, rng) {
+                Ok(fresh_id) => return self.enroll(connection, &secret, pin, fresh_id),
+                Err(failure) => Done::Enrolled(Err(failure)),
+            },
+            Work::Usage { pin } => Done::Used(lookup::usage(&self.reader, &pin)),
         };
         self.tools.answers.push(Completion { connection, done });
     }
@@ -302,6 +323,12 @@ impl Worker {
             _ => None,
         };
         let pushed = self.tools.catalog.push((Tag::Version(connection, id, blob), change));
+        assert!(pushed.is_ok(), "the catalog's queue holds a change of every connection");
+    }
+
+    fn enroll(&self, connection: ConnectionId, secret: &Secret, pin: Pin, fresh_id: ClientId) {
+        let change = Change::Enroll { secret: secret.hash(), pin: pin.0, fresh_id };
+        let pushed = self.tools.catalog.push((Tag::Enrollment(connection), change));
         assert!(pushed.is_ok(), "the catalog's queue holds a change of every connection");
     }
 

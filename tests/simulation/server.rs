@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coffer_protocol::cipher::SessionKey;
+use coffer_tls::Identity;
 use cofferd::buffer::Pool;
 use cofferd::catalog::{CatalogError, Change, Content, Delivery, Writer};
 use cofferd::connection::{Connection, Surroundings};
@@ -14,7 +15,7 @@ use cofferd::moment::Moment;
 use cofferd::queue::Queue;
 use cofferd::recovery::Opened;
 use cofferd::server::{completion, fatal};
-use cofferd::session::{Context, Load, Shared};
+use cofferd::session::{Classic, Context, Load, Shared};
 use cofferd::storage::{DataLock, FaultyStore, Operation};
 use cofferd::worker::{Answers, CatalogQueue, Stepper, Tag, Tools};
 
@@ -92,11 +93,12 @@ impl Server {
             catalog: Arc::clone(&changes),
             answers: Arc::<AnswerList>::clone(&answers),
             catalog_path: opened.dir.catalog(),
+            tls: Identity::generate().server_config(),
         };
         Self {
             slots: Vec::new(),
             generation: 0,
-            shared: Shared::new(profile.existing, profile.quotas),
+            shared: Shared::new(profile.existing, profile.quotas, Classic::Everywhere),
             pool: Pool::default(),
             jobs: Vec::new(),
             stepper: Stepper::new(profile.workers, &tools).expect("a readable catalog"),
@@ -124,10 +126,9 @@ impl Server {
         });
         self.generation += 1;
         let peer = (links[link].address, 9).into();
-        let machine = if self.shared.admission.enter(links[link].address) {
-            Connection::new(peer, now)
-        } else {
-            Connection::one_too_many(peer, now)
+        let machine = match self.shared.admit(links[link].address) {
+            None => Connection::new(peer, now),
+            Some(reason) => Connection::refused(peer, now, reason),
         };
         let id = ConnectionId { slot: index as u32, generation: self.generation };
         self.slots[index] = Some(Slot { id, link, machine, end_seen: false });

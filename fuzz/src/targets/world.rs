@@ -18,7 +18,7 @@ use cofferd::job::{
 };
 use cofferd::limits::{CONTENT_JOBS_MAX, OUTBOX_MAX};
 use cofferd::moment::Moment;
-use cofferd::session::{Context, Existing, Quotas, Shared};
+use cofferd::session::{Classic, Context, Existing, Quotas, Shared};
 
 /// Bytes of the longest reply.
 const REPLY_MAX: usize = 1024;
@@ -63,7 +63,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(existing: Existing, quotas: Quotas) -> Self {
         Self {
-            shared: Shared::new(existing, quotas),
+            shared: Shared::new(existing, quotas, Classic::Everywhere),
             pool: Pool::default(),
             now: Moment(0),
             step: usize::MAX,
@@ -87,10 +87,9 @@ impl World {
         self.connected += 1;
         let id = ConnectionId { slot: self.connected % 4, generation: self.connected };
         let peer: SocketAddr = ([10, 0, 0, (self.connected % 2) as u8], 9).into();
-        let machine = if self.shared.admission.enter(peer.ip()) {
-            Connection::new(peer, self.now)
-        } else {
-            Connection::one_too_many(peer, self.now)
+        let machine = match self.shared.admit(peer.ip()) {
+            None => Connection::new(peer, self.now),
+            Some(reason) => Connection::refused(peer, self.now, reason),
         };
         let connected = Connected { machine, unread: Vec::new(), read: 0, peer_closed: false };
         self.connections.insert(id, connected);
@@ -273,6 +272,7 @@ impl World {
                 self.uploads.remove(&id).expect("begun, and discarded once");
                 return None;
             }
+            other => unreachable!("the classic door does not ask for {other:?}"),
         })
     }
 
@@ -316,6 +316,6 @@ fn upload_of(work: &Work) -> Option<UploadId> {
     match work {
         Work::Begin(id, _) | Work::Piece(id, _) => Some(*id),
         Work::Finish(id) | Work::Publish(id) | Work::Discard(id) => Some(*id),
-        Work::FindClient { .. } | Work::WrapKey { .. } | Work::AddClient { .. } => None,
+        _ => None,
     }
 }

@@ -37,7 +37,7 @@ pub enum GroupError {
         group: usize,
     },
     /// The text ends too early.
-    #[error("it is cut off: group {group} is missing or not whole")]
+    #[error("it is cut off in group {group}, or that group has a wrong character")]
     CutOff {
         /// The first group that is not there as a whole.
         group: usize,

@@ -19,7 +19,7 @@ use crate::job::{
     UploadId, Work, WrappedKey,
 };
 use crate::moment::Moment;
-use crate::session::{Context, Existing, Quotas, Shared};
+use crate::session::{Classic, Context, Existing, Quotas, Shared};
 
 pub(super) static KEY: LazyLock<PrivateKey> =
     LazyLock::new(|| PrivateKey::generate(&mut rand::rng()).expect("a key"));
@@ -61,7 +61,7 @@ impl World {
 
     pub(super) fn limited(existing: Existing, quotas: Quotas) -> Self {
         Self {
-            shared: Shared::new(existing, quotas),
+            shared: Shared::new(existing, quotas, Classic::Everywhere),
             pool: Pool::default(),
             now: Moment(0),
             connections: HashMap::new(),
@@ -78,10 +78,9 @@ impl World {
         self.next_connection += 1;
         let id = ConnectionId { slot: self.next_connection, generation: 1 };
         let peer: std::net::SocketAddr = ([127, 0, 0, 1], 9).into();
-        let machine = if self.shared.admission.enter(peer.ip()) {
-            Connection::new(peer, self.now)
-        } else {
-            Connection::one_too_many(peer, self.now)
+        let machine = match self.shared.admit(peer.ip()) {
+            None => Connection::new(peer, self.now),
+            Some(reason) => Connection::refused(peer, self.now, reason),
         };
         self.connections.insert(id, machine);
         id
@@ -214,6 +213,9 @@ impl World {
 
     pub(super) fn work(&mut self, work: Work) -> Option<Done> {
         Some(match work {
+            Work::Handshake(_) | Work::Enroll { .. } | Work::Usage { .. } => {
+                unreachable!("the classic door does not ask for this")
+            }
             Work::FindClient { name } => {
                 let fresh_id = std::iter::repeat_with(|| ClientId::from_random(rand::random()))
                     .flatten()

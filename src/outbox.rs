@@ -1,8 +1,5 @@
 //! Answers on their way to a peer.
 
-use coffer_protocol::Dialect;
-use coffer_protocol::reply::Reply;
-
 /// Bytes to be sent, in order. Holds no memory while empty.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -11,8 +8,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn push(&mut self, dialect: Dialect, reply: &Reply) {
-        reply.push(dialect, &mut self.bytes);
+    /// Lets `append` append what is to be sent next.
+    pub fn push_with<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        append(&mut self.bytes)
     }
 
     /// What is still to be sent.
