@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Connect silent clients and measure what each costs the server in memory
     Idle(IdleArgs),
+    /// Connect through the secure door, again and again: whole handshakes a second
+    Handshakes(HandshakeArgs),
     /// Measure what this machine can do at best, now
     Roofline(RooflineArgs),
 }
@@ -139,6 +141,30 @@ pub(crate) struct IdleArgs {
     /// Let them register, exchange keys, connect anew and exchange keys again before they fall silent
     #[arg(long)]
     pub(crate) reconnected: bool,
+    /// Let them connect through the secure door, as an enrolled client
+    #[arg(long, conflicts_with = "reconnected")]
+    pub(crate) secure: bool,
+    /// With --secure: an invitation, as `cofferd invite` prints it [default: a server of our own is asked for one]
+    #[arg(long, value_name = "CODE", requires = "secure")]
+    pub(crate) code: Option<String>,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct HandshakeArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Clients at the same time
+    #[arg(long, value_name = "N", default_value = "64", value_parser = clients)]
+    pub(crate) clients: usize,
+    /// For so many seconds
+    #[arg(long, value_name = "S", value_parser = seconds, default_value = "10")]
+    pub(crate) duration: Duration,
+    /// An invitation, as `cofferd invite` prints it [default: a server of our own is asked for one]
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<String>,
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

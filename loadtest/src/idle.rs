@@ -27,6 +27,8 @@ struct IdleReport {
     clients: usize,
     /// They registered and reconnected before.
     reconnected: bool,
+    /// Through the secure door.
+    secure: bool,
     connected_seconds: f64,
     /// Connections that stood when memory was read.
     connections: usize,
@@ -52,6 +54,9 @@ struct IdleUsage {
 pub(crate) fn command(args: &IdleArgs) -> anyhow::Result<bool> {
     make_room(args.clients)?;
     let place = Place::prepare(&args.server)?;
+    if args.secure {
+        return secure(&place, args);
+    }
     // The server keeps some connections from clients that have not said who they are.
     let server = place.server(args.clients + KEPT_FROM_STRANGERS)?;
     let outages = Outages::default();
@@ -63,12 +68,30 @@ pub(crate) fn command(args: &IdleArgs) -> anyhow::Result<bool> {
     let fleet = Fleet::new(ledger, Plan::default(), roles, Speech::D825, keys.clone(), outages);
     let mut engine = Engine::new(fleet, &keys, address, server).context("cannot start the loop")?;
     let report = measure(&mut engine, args)?;
-    print(&report);
-    if let Some(path) = &args.json {
-        report::write_json(path, &report)?;
-    }
     if let Some(server) = engine.server.take() {
         server.stop()?;
+    }
+    finish(&report, args)
+}
+
+fn secure(place: &Place, args: &IdleArgs) -> anyhow::Result<bool> {
+    let held = crate::secure::hold(place, args.code.as_deref(), args.clients, SETTLE)?;
+    let report = IdleReport {
+        clients: args.clients,
+        reconnected: false,
+        secure: true,
+        connected_seconds: held.connected_seconds,
+        connections: held.standing,
+        errors: held.errors,
+        server: held.server.map(|(before, after)| usage(before, after, args.clients)),
+    };
+    finish(&report, args)
+}
+
+fn finish(report: &IdleReport, args: &IdleArgs) -> anyhow::Result<bool> {
+    print(report);
+    if let Some(path) = &args.json {
+        report::write_json(path, report)?;
     }
     Ok(report.errors.is_empty() && report.connections == args.clients)
 }
@@ -104,6 +127,7 @@ fn measure(engine: &mut Engine, args: &IdleArgs) -> anyhow::Result<IdleReport> {
     Ok(IdleReport {
         clients,
         reconnected: args.reconnected,
+        secure: false,
         connected_seconds,
         connections: engine.fleet.connections,
         errors: report::errors(&engine.fleet.stats),
@@ -124,7 +148,11 @@ fn usage(before: Usage, after: Usage, clients: usize) -> IdleUsage {
 }
 
 fn print(report: &IdleReport) {
-    let how = if report.reconnected { "registered, reconnected and silent" } else { "silent" };
+    let how = match report {
+        IdleReport { secure: true, .. } => "enrolled, welcomed and silent",
+        IdleReport { reconnected: true, .. } => "registered, reconnected and silent",
+        _ => "silent",
+    };
     println!(
         "{} of {} clients connected within {:.1} s, {how}",
         report.connections, report.clients, report.connected_seconds

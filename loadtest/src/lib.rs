@@ -22,6 +22,7 @@ mod progress;
 mod report;
 mod roofline;
 mod run;
+mod secure;
 mod server;
 mod socket;
 mod stats;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(args) => run::command(&args),
         Command::Idle(args) => idle::command(&args),
+        Command::Handshakes(args) => secure::command(&args),
         Command::Roofline(args) => roofline::command(&args),
     };
     match result {

@@ -79,6 +79,11 @@ impl Place {
         self.data.as_deref()
     }
 
+    /// The server's program, if one is started.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Where test files can be written, on the disk of the data folder if that is known.
     pub(crate) fn scratch(&self) -> &Path {
         let beside = self.data().and_then(Path::parent).filter(|folder| folder.is_dir());
