@@ -8,12 +8,14 @@ use coffer_protocol::Dialect;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  every file is verified
+  0  every file is verified; enroll, status: done
   2  bad input: the command line, a file that is missing, unreadable or over
-     the dialect's limit, a malformed state file
+     the dialect's limit, a malformed state file; an invitation that cannot be
+     read, an earlier enrolment, or none
   3  refused by the server
   4  the checksums differ after all tries
-  5  no connection: no server, a lost connection, or no valid answer
+  5  no connection: no server, a lost connection, no valid answer, or another
+     server than the one enrolled with
   6  a file could not be read to its end or changed meanwhile, or the client's
      own files could not be kept
 Of many files, the first in the order given that was not verified decides.";
@@ -28,6 +30,10 @@ With --json, every line on stdout is an object with the field `event`:
   verified      file, size, checksum, attempts, acknowledged, seconds
   failed        file, reason, message, seconds
   error         reason, message                 (nothing could be sent)
+  enrolled      client, server, server_fingerprint, fingerprint, already
+  status        client, enrolled_at, server, server_fingerprint, software,
+                fingerprint, versions, bytes, quota_bytes (null: no limit),
+                round_trip_seconds
 `reason` is one of bad-input, refused, mismatch, connection, local-io.
 Bytes of a name that are no printable UTF-8 are escaped as \\xNN, and then a
 backslash as \\\\.";
@@ -55,6 +61,15 @@ pub(crate) enum Command {
     /// classic clients, which can take over from here, and the other way round.
     #[command(after_help = EXIT_CODES, after_long_help = format!("{JSON}\n\n{EXIT_CODES}"))]
     Classic(Classic),
+    /// Make this machine a client of the server that an invitation names
+    ///
+    /// A key is made for this machine, which the server knows it by from then on. If the answer is lost, the same
+    /// command again finishes the enrolment.
+    #[command(after_help = EXIT_CODES, after_long_help = format!("{JSON}\n\n{EXIT_CODES}"))]
+    Enroll(Enroll),
+    /// Ask the server that this machine is enrolled with who it is and what the server holds of it
+    #[command(after_help = EXIT_CODES, after_long_help = format!("{JSON}\n\n{EXIT_CODES}"))]
+    Status(Status),
 }
 
 #[derive(clap::Args)]
@@ -103,6 +118,43 @@ pub(crate) struct Classic {
 
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Enroll {
+    /// What `cofferd invite` printed; `-` reads it from the standard input, so that no list of processes shows it
+    pub(crate) code: String,
+
+    /// What this machine is called, for the server's operator [default: the system's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+
+    /// Replace an earlier enrolment, which is kept in a folder beside
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Status {
+    /// Print an object of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Place {
+    /// The folder for keys and what is known of servers [default: $XDG_STATE_HOME or ~/.local/state, in coffer]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use coffer::Error;
 use coffer::observe::{Event, Observer, Verified};
+use coffer::secure;
 use coffer_protocol::name::escape;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -51,6 +52,15 @@ impl Console {
             );
         }
         complain(error);
+    }
+
+    /// Prints a result: as lines or as an object, whichever is wanted.
+    pub(crate) fn result(&mut self, lines: &str, object: &Value) {
+        match self.mode {
+            Mode::Lines => print_line(&lines),
+            Mode::Json => print_line(object),
+            Mode::Quiet => {}
+        }
     }
 
     fn begin_bar(&mut self, path: &Path, size: u64) {
@@ -103,6 +113,14 @@ impl Console {
                 self.end_bar();
                 complain(error);
             }
+        }
+    }
+}
+
+impl secure::Observer for Console {
+    fn waiting(&mut self, failure: &secure::Failure, pause: Duration) {
+        if !matches!(self.mode, Mode::Quiet) {
+            complain(&format_args!("{failure}; trying again in {:.1} s", pause.as_secs_f32()));
         }
     }
 }
@@ -177,6 +195,6 @@ fn print_line(line: &dyn std::fmt::Display) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-fn complain(error: &Error) {
+fn complain(error: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "coffer: {error}");
 }

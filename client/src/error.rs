@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::advice::advice;
 use crate::flow::Failure;
+use crate::secure;
 
 /// Who is to blame, which is what the exit code says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,6 +189,9 @@ pub enum Error {
     /// An earlier file met a server that cannot be reached any more.
     #[error("{}: not sent, as the server cannot be reached any more: send it again later", shown(.0))]
     NotTried(PathBuf),
+    /// It did not go through the secure door.
+    #[error(transparent)]
+    Secure(#[from] secure::Failure),
 }
 
 /// A path as it is printed: what could steer a terminal is escaped.
@@ -218,6 +222,7 @@ impl Error {
             }
             Self::OneFile { .. } => Class::Refused,
             Self::Resolve { .. } | Self::Connect { .. } | Self::NotTried(_) => Class::Connection,
+            Self::Secure(failure) => failure.class(),
             Self::Session { failure, .. } => match failure {
                 Failure::NameRefused | Failure::Refused(_) => Class::Refused,
                 Failure::Mismatch { .. } => Class::Mismatch,

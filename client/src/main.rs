@@ -2,6 +2,7 @@
 
 mod args;
 mod console;
+mod door;
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,12 +19,16 @@ use crate::args::{Args, Classic, Command, Put};
 use crate::console::Console;
 
 fn main() -> ExitCode {
-    let (options, output) = match Args::parse().command {
-        Command::Put(args) => (put_options(&args), args.output),
-        Command::Classic(args) => (classic_options(&args), args.output),
-    };
-    let mut console = Console::new(&output);
-    match options.and_then(|options| put(&options, &mut console)) {
+    match Args::parse().command {
+        Command::Put(args) => send(put_options(&args), &mut Console::new(&args.output)),
+        Command::Classic(args) => send(classic_options(&args), &mut Console::new(&args.output)),
+        Command::Enroll(args) => door::enroll(&args),
+        Command::Status(args) => door::status(&args),
+    }
+}
+
+fn send(options: Result<Options, Error>, console: &mut Console) -> ExitCode {
+    match options.and_then(|options| put(&options, console)) {
         Ok(report) => report.class().map_or(ExitCode::SUCCESS, code),
         Err(error) => {
             console.error(&error);

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::files::Server;
 
 /// How long one address may take to accept: several retransmissions of a lost SYN, and still bearable.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// How long no byte may move while the server owes us something. It may be syncing a file, or be a classic server that
 /// computes in Python; and the longest that our own server lets a client wait is shorter.

@@ -32,7 +32,7 @@ fn closed_port() -> u16 {
 #[test]
 fn help_documents_exit_codes_and_events() {
     let dir = folder();
-    for command in ["put", "classic"] {
+    for command in ["put", "classic", "enroll", "status"] {
         let (code, stdout, _) = coffer(dir.path(), &[command, "--help"]);
         assert_eq!(code, 0);
         for needed in
@@ -175,4 +175,31 @@ fn the_state_folder_is_private() {
     let state = dir.path().join("state/coffer").join(server).join("b%2fob");
     let mode = fs::metadata(state).expect("the state folder").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn the_secure_door_says_what_is_missing() {
+    let dir = folder();
+    let missing = "coffer1-AEHT2-CMRX7";
+    for (args, reason) in [
+        (&["status"][..], "this machine is not enrolled"),
+        (&["enroll", "bob"], "begins with coffer1-"),
+        (&["enroll", missing], "group 3 is missing"),
+        (&["enroll", "-"], "begins with coffer1-"),
+        (&["enroll"], "<CODE>"),
+    ] {
+        let (code, stdout, stderr) = coffer(dir.path(), args);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{args:?}");
+        assert!(stderr.contains(reason), "{reason} in {stderr}");
+    }
+    assert!(!dir.path().join("state").exists(), "no key was made for nothing");
+}
+
+#[test]
+fn a_state_folder_of_the_secure_door_that_cannot_be_made_exits_with_6() {
+    let dir = folder();
+    fs::write(dir.path().join("f"), "x").expect("written");
+    let (code, _, stderr) = coffer(dir.path(), &["status", "--state", "f"]);
+    assert_eq!(code, 6, "{stderr}");
+    assert!(stderr.contains("f/servers/default/server.toml: cannot be read"), "{stderr}");
 }

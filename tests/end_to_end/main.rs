@@ -16,12 +16,14 @@ mod full_disk;
 mod hostile;
 mod inherited;
 mod inviting;
+mod machine;
 mod memory;
 mod names;
 mod own;
 mod own_client;
 #[expect(dead_code, reason = "tests/hostile uses the rest of it")]
 mod peer;
+mod secure;
 mod starting;
 mod stopping;
 mod survival;

@@ -2,10 +2,10 @@
 
 mod identity;
 mod place;
-mod small;
+pub(crate) mod small;
 mod transfer;
 
 pub use identity::{Identity, Info, Saved, load, parse_key_file, save};
-pub use place::state_dir;
+pub use place::{state_dir, state_root};
 pub use small::create_private_dir;
 pub use transfer::{Server, Transfer};

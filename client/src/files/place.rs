@@ -11,8 +11,7 @@ use super::Server;
 /// The longest folder name made here, in bytes: file systems take 255.
 const FOLDER_MAX: usize = 200;
 
-/// The folder for one client of one server: `coffer/SERVER/NAME` in `$XDG_STATE_HOME`, else in `~/.local/state`.
-/// `None` if neither is known. A relative `$XDG_STATE_HOME` counts as none, as its specification demands.
+/// The folder for one client of one server: `SERVER/NAME` in the [root](state_root).
 #[must_use]
 pub fn state_dir(
     xdg_state_home: Option<OsString>,
@@ -20,13 +19,20 @@ pub fn state_dir(
     server: &Server,
     name: &str,
 ) -> Option<PathBuf> {
+    let root = state_root(xdg_state_home, home)?;
+    Some(root.join(folder(&server.to_string())).join(folder(name)))
+}
+
+/// The folder for everything: `coffer` in `$XDG_STATE_HOME`, else in `~/.local/state`. `None` if neither is known. A
+/// relative `$XDG_STATE_HOME` counts as none, as its specification demands.
+#[must_use]
+pub fn state_root(xdg_state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let xdg = xdg_state_home.map(PathBuf::from).filter(|dir| dir.is_absolute());
     let home = || {
         let home = home.filter(|home| !home.is_empty())?;
         Some(PathBuf::from(home).join(".local/state"))
     };
-    let base = xdg.or_else(home)?.join("coffer");
-    Some(base.join(folder(&server.to_string())).join(folder(name)))
+    Some(xdg.or_else(home)?.join("coffer"))
 }
 
 /// A folder's name for any text: different texts get different names, none leaves its parent.

@@ -14,7 +14,7 @@ use crate::Error;
 const SMALL_FILE_MAX: u64 = 64 << 10;
 
 /// A file's content, if there is such a file.
-pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let failed = |source| Error::State { path: path.to_path_buf(), doing: "read", source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
 
 /// Puts `bytes` in place of a file, with mode 0600. After it returns they are durable; if it fails or the power goes,
 /// the file is what it was.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     write(dir, path, bytes).map_err(|source| Error::State {
         path: path.to_path_buf(),
