@@ -19,6 +19,7 @@ mod floods;
 mod keys;
 mod lies;
 mod names;
+mod secure;
 mod slow;
 mod strangers;
 mod verdicts;

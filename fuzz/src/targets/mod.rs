@@ -4,6 +4,7 @@
 mod bytes;
 mod connection;
 mod content;
+mod door;
 mod files;
 mod names;
 mod peer;
@@ -15,7 +16,7 @@ mod world;
 pub(crate) type Body = fn(&[u8]);
 
 /// All targets by name; each has a corpus of that name in `fuzz/corpus`.
-pub(crate) const TARGETS: [(&str, Body); 12] = [
+pub(crate) const TARGETS: [(&str, Body); 13] = [
     ("request", wire::request),
     ("reply", wire::reply),
     ("connection", connection::operations),
@@ -28,6 +29,7 @@ pub(crate) const TARGETS: [(&str, Body); 12] = [
     ("port", files::port),
     ("frame", secure::frame),
     ("code", secure::code),
+    ("door", door::operations),
 ];
 
 /// The target of a name.
