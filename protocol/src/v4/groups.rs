@@ -37,7 +37,7 @@ pub enum GroupError {
         group: usize,
     },
     /// The text ends too early.
-    #[error("it is cut off in group {group}, or that group has a wrong character")]
+    #[error("group {group} is cut off, or has a wrong character")]
     CutOff {
         /// The first group that is not there as a whole.
         group: usize,
