@@ -1,5 +1,5 @@
-//! `cofferd demo`: the real server as a process of its own, the real client inside this one, both dialects, and a
-//! byte-for-byte look at what lies on the disk afterwards.
+//! `cofferd demo`: the real server as a process of its own, the real client inside this one, an enrolment, both classic
+//! dialects, and a byte-for-byte look at what lies on the disk afterwards.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -12,6 +12,7 @@ use clap::Args;
 use coffer::files::Server;
 use coffer::observe::{Event, Observer};
 use coffer::run::{FileToSend, Options, RETRY_REFUSED, put};
+use coffer::secure;
 use coffer_protocol::name::escape;
 use coffer_protocol::{ClientId, Dialect};
 use rustix::process::{Pid, Signal, kill_process};
@@ -51,6 +52,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         server.address.port,
         data.display()
     );
+    secure_door(&server, folder.path(), &data)?;
     let mut identical = 0;
     for dialect in [Dialect::D825, Dialect::D1100] {
         identical += both_rounds(&server, folder.path(), &data, dialect, &files)?;
@@ -65,6 +67,24 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     } else {
         bail!("not every stored file is identical to its original")
     }
+}
+
+/// Invites a client, enrols it and lets it ask how things are.
+fn secure_door(server: &DemoServer, folder: &Path, data: &Path) -> anyhow::Result<()> {
+    println!("\nthe secure door");
+    let code = server.invite("demo-secure", data)?;
+    let state = folder.join("client-secure");
+    let options = secure::Options { host: "demo".to_owned(), state: state.clone(), force: false };
+    let start = Instant::now();
+    let enrolled = secure::enroll(&code, &options, &mut ()).context("the client failed")?;
+    let (name, server, took) = (enrolled.profile.name, enrolled.profile.server, start.elapsed());
+    println!("  enrolled {name} in {}; from now on it knows the server by", millis(took));
+    println!("  {server}");
+    let start = Instant::now();
+    let status = secure::status(&state, &mut ()).context("the client failed")?;
+    let (took, round_trip) = (millis(start.elapsed()), millis(status.round_trip));
+    println!("  came back with both keys proved in {took}; a question takes {round_trip}");
+    Ok(())
 }
 
 /// Registers and sends, reconnects and sends again; returns how many files then lie on the disk as they should.
@@ -215,6 +235,19 @@ impl DemoServer {
                 bail!("the server did not start");
             }
         }
+    }
+
+    /// Has the server's own program invite a client; the code.
+    fn invite(&self, name: &str, data: &Path) -> anyhow::Result<String> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let address = format!("{}:{}", self.address.host, self.address.port);
+        let mut command = Command::new(program);
+        command.args(["invite", name, "--address", &address, "--data"]).arg(data);
+        let output = command.output().context("cannot run cofferd invite")?;
+        if !output.status.success() {
+            bail!("cofferd invite: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     fn stop(mut self) -> anyhow::Result<()> {

@@ -189,7 +189,7 @@ fn explain(
         Door::Classic => {
             writeln!(
                 notes,
-                "{name} keeps its files. Then its name is closed to the classic protocol."
+                "{name} keeps its files. Then its name is closed to the classic protocol. Contents do not go through the\nsecure door yet: it can store nothing more until a later release."
             )
         }
         Door::Secure => writeln!(

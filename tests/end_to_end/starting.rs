@@ -160,6 +160,8 @@ fn the_demo_succeeds_and_fails_as_it_should() {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.contains("6 of 6 stored files are identical"), "{text}");
+    assert_eq!(text.matches("  enrolled demo-secure in ").count(), 1, "{text}");
+    assert_eq!(text.matches("  came back with both keys proved ").count(), 1, "{text}");
     assert_eq!(text.matches("  registered ").count(), 2, "{text}");
     assert_eq!(text.matches("  reconnected").count(), 2, "{text}");
     assert_eq!(text.matches("  identical: ").count(), 6, "{text}");
