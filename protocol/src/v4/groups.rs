@@ -37,7 +37,7 @@ pub enum GroupError {
         group: usize,
     },
     /// The text ends too early.
-    #[error("group {group} is cut off, or has a wrong character")]
+    #[error("it is cut off: group {group} is missing, not whole, or has a wrong character")]
     CutOff {
         /// The first group that is not there as a whole.
         group: usize,
