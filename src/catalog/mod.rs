@@ -57,7 +57,7 @@ pub use reader::{Client, Reader, SecureClient, Stored, Usage};
 pub use retention::{Doomed, LetGo, Retention, RetiredClient};
 pub use schema::{is_blank, precreate};
 pub use scrub::{ContentRow, ScrubTotals};
-pub use thread::{Delivery, spawn};
+pub use thread::{Delivery, now_ms, spawn};
 pub use writer::Writer;
 
 /// The bytes of a version, or where they are.

@@ -59,8 +59,9 @@ fn commit<T>(writer: &mut Writer, batch: Vec<(T, Change)>) -> Vec<Delivery<T>> {
     }
 }
 
-/// Milliseconds since 1970, UTC; 0 if the clock is before that.
-fn now_ms() -> i64 {
+/// Now, as the catalog dates things: milliseconds since 1970, UTC; 0 if the clock is before that.
+#[must_use]
+pub fn now_ms() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

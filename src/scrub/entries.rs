@@ -86,7 +86,7 @@ impl Scrub<'_> {
     /// Whether a version came so short a while ago that the view of a busy server may not show it yet; or so short a
     /// while from now, because the clock was set back.
     fn is_recent(&self, row: &ContentRow) -> bool {
-        let age_ms = super::now_ms().abs_diff(row.view.received_at);
+        let age_ms = crate::catalog::now_ms().abs_diff(row.view.received_at);
         u128::from(age_ms) < SCRUB_VIEW_LAG_MAX.as_millis()
     }
 }

@@ -20,11 +20,10 @@ mod tests;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-use crate::catalog::{CatalogError, ContentRow, Marks, Reader, ScrubTotals, Standing};
+use crate::catalog::{CatalogError, ContentRow, Marks, Reader, ScrubTotals, Standing, now_ms};
 use crate::limits::CATALOG_PAGE_ROWS;
 use crate::recovery::RecoveryError;
 use crate::storage::{BlobId, DataDir, DataDirError, open_blob};
@@ -282,10 +281,4 @@ fn name_of(row: &ContentRow) -> VersionName {
 
 fn failed_at(path: &Path) -> impl Fn(io::Error) -> ScrubError {
     move |error| ScrubError::Io { path: path.to_owned(), error }
-}
-
-/// Milliseconds since 1970, UTC; 0 if the clock is before that.
-fn now_ms() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,13 +1,12 @@
 //! The cryptography of TLS handshakes, and whose a proved key is.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use coffer_tls::peer_pin;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::unreadable;
-use crate::catalog::Reader;
+use crate::catalog::{Reader, now_ms};
 use crate::job::{Failure, Flight, HandshakeFailure, Handshaken, Peer, Progress, SecureClient};
 
 /// Takes a peer's flight and makes ours.
@@ -60,6 +59,5 @@ fn identify(tls: &ServerConnection, reader: &Reader) -> Result<Peer, HandshakeFa
         enrolled_at: client.enrolled_at.cast_unsigned(),
         is_revoked: client.is_revoked,
     });
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Peer { pin, client, now_ms: now.as_millis() as u64 })
+    Ok(Peer { pin, client, now_ms: now_ms().cast_unsigned() })
 }
