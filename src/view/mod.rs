@@ -27,7 +27,7 @@ use crate::catalog::{CatalogError, Reader, Standing, ViewRow};
 use crate::limits::{
     FILE_WARNINGS_MAX, VIEW_LOOKS_MAX, VIEW_NICENESS, VIEW_RETRY_MAX, VIEW_RETRY_MIN,
 };
-use crate::storage::{DataDir, open_blob};
+use crate::storage::{BlobId, DataDir, open_blob};
 
 pub use mender::{Mender, Seen};
 pub use signal::ViewSignal;
@@ -218,28 +218,31 @@ impl Follower {
         let Some(file) = self.publish(row)? else { return Ok(false) };
         let tree = self.tree()?;
         let is_wanted = anew || !tree.shows(&entry)?;
-        if is_wanted {
-            tree.show_blob(&entry, row.row, blob, &file)?;
+        if !is_wanted {
+            return Ok(false);
         }
-        Ok(is_wanted)
+        match tree.show_blob(&entry, row.row, blob, &file) {
+            Err(error) if self.is_gone(blob, &error)? => Ok(false),
+            made => Ok(made.map(|()| true)?),
+        }
     }
 
     /// Makes the blob of a version, if it has one and was not pruned meanwhile, what an acknowledged one is.
     fn publish(&self, row: &ViewRow) -> Result<Option<File>, ShowError> {
         let Some(blob) = row.blob else { return Ok(None) };
         match open_blob(&self.dir.blobs(), blob) {
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    && self.reader.owner(blob)?.is_none() =>
-            {
-                Ok(None)
-            }
+            Err(error) if self.is_gone(blob, &error)? => Ok(None),
             file => {
                 let file = file?;
                 tree::publish(&file, row.received_at)?;
                 Ok(Some(file))
             }
         }
+    }
+
+    /// Whether this went wrong because the blob was pruned meanwhile, or its client removed.
+    fn is_gone(&self, blob: BlobId, error: &io::Error) -> Result<bool, CatalogError> {
+        Ok(error.kind() == io::ErrorKind::NotFound && self.reader.owner(blob)?.is_none())
     }
 
     fn tree(&mut self) -> io::Result<&mut Tree> {

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::folders::{FOLDER, Folders, open_folder, split};
 use crate::catalog::ViewRow;
+use crate::limits::VIEW_LOOKS_MAX;
 use crate::storage::{BlobId, DataDir};
 
 /// Where the server makes entries before they are put in their places. No folder of a client begins with a dot.
@@ -147,21 +148,20 @@ impl Tree {
 
     /// Links a content to where nothing is yet, which is the usual case. False if it must be staged.
     fn link_new(&self, entry: &Entry<'_>, blob: BlobId) -> io::Result<bool> {
-        let place = entry.place();
-        let (folders, name) = split(&place);
-        let folder = self.folders.walk(&folders, make_folder)?;
         let content = self.blobs.join(blob.path());
-        Ok(linkat(CWD, content, &folder, name, AtFlags::empty()).is_ok())
+        let linked = self.in_its_folder(entry, |folder, name| {
+            linkat(CWD, &content, folder, name, AtFlags::empty())
+        });
+        Ok(linked.is_ok())
     }
 
     /// Makes a file without a name and gives it one where nothing is yet, which is the usual case and costs a sixth less
     /// than renaming. False if it must be staged.
     fn create_new(&mut self, entry: &Entry<'_>, content: &[u8]) -> io::Result<bool> {
-        let place = entry.place();
-        let (folders, name) = split(&place);
-        let folder = self.folders.walk(&folders, make_folder)?;
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let file = match openat(&folder, c".", flags, Mode::RUSR | Mode::WUSR) {
+        let opened = self
+            .in_its_folder(entry, |folder, _| openat(folder, c".", flags, Mode::RUSR | Mode::WUSR));
+        let file = match opened {
             Ok(file) => fill(File::from(file), entry, content)?,
             Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
                 self.unnamed = false;
@@ -169,7 +169,10 @@ impl Tree {
             }
             Err(error) => return Err(error.into()),
         };
-        match linkat(&file, c"", &folder, name, AtFlags::EMPTY_PATH) {
+        let named = self.in_its_folder(entry, |folder, name| {
+            linkat(&file, c"", folder, name, AtFlags::EMPTY_PATH)
+        });
+        match named {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             // Before Linux 6.10 it takes a capability that the server does not have.
@@ -225,10 +228,27 @@ impl Tree {
 
     /// Moves what was staged to its place, over what may be there.
     fn put_in_place(&self, entry: &Entry<'_>, staged: &str) -> io::Result<()> {
+        let put = |folder: &OwnedFd, name: &OsStr| renameat(&self.staging, staged, folder, name);
+        Ok(self.in_its_folder(entry, put)?)
+    }
+
+    /// Does something in the folder of an entry, which is made if it is not there: again if somebody has just removed
+    /// it, as happens to the folders of a client that is removed.
+    fn in_its_folder<T>(
+        &self,
+        entry: &Entry<'_>,
+        step: impl Fn(&OwnedFd, &OsStr) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
         let place = entry.place();
         let (folders, name) = split(&place);
-        let folder = self.folders.walk(&folders, make_folder)?;
-        Ok(renameat(&self.staging, staged, &folder, name)?)
+        let mut done = Err(Errno::NOENT);
+        for _ in 0..VIEW_LOOKS_MAX {
+            done = self.folders.walk(&folders, make_folder).and_then(|folder| step(&folder, name));
+            if !matches!(done, Err(Errno::NOENT)) {
+                break;
+            }
+        }
+        done
     }
 
     /// Removes what is still staged: after an error, or after a link was renamed over another link to the same file,
