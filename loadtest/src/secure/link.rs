@@ -126,7 +126,7 @@ impl Clients {
     /// If it is refused.
     pub(super) fn introduce(&mut self, requests: &[Request]) -> anyhow::Result<()> {
         self.connect(requests)?;
-        self.turn_until(0, |clients| clients.shell.is_empty())?;
+        self.run(0, |clients| clients.shell.is_empty())?;
         if let Some(error) = self.error_texts().first() {
             bail!("the server does not let us in: {error}");
         }
@@ -139,10 +139,6 @@ impl Clients {
     /// # Errors
     /// If the system fails, or nothing is achieved for too long.
     pub(super) fn run(&mut self, count: usize, done: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
-        self.turn_until(count, done)
-    }
-
-    fn turn_until(&mut self, count: usize, done: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let start = Instant::now();
         while !done(self) {
