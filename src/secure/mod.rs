@@ -293,7 +293,9 @@ impl Connection {
         match self.stage {
             Stage::Open(_) => self.answer(cx, 0, Err(refusal)),
             Stage::Handshaking(_) => {
-                self.penalise(cx, Offence::Handshake);
+                if let Some(offence) = refusal.offence {
+                    self.penalise(cx, offence);
+                }
                 self.log(&mut cx.session, refusal.blame, refusal.reason());
                 self.linger(cx.session.now);
             }
@@ -330,7 +332,7 @@ impl Connection {
                 self.compute(cx);
             }
             Stage::Handshaking(_) => {
-                self.end(cx, Refusal::too_slow("the peer did not finish its handshake"));
+                self.end(cx, Refusal::unfinished());
             }
             Stage::Open(open) if !open.inbox.is_empty() => {
                 self.end(cx, Refusal::too_slow("a frame did not arrive whole in time"));

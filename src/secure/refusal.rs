@@ -89,6 +89,12 @@ impl Refusal {
         Self { blame: Blame::Protocol, ..Self::of_request(ErrorCode::TooSlow, text) }
     }
 
+    /// A handshake took too long.
+    pub(super) fn unfinished() -> Self {
+        let offence = Some(Offence::Handshake);
+        Self { offence, ..Self::too_slow("the peer did not finish its handshake") }
+    }
+
     pub(super) fn stopping() -> Self {
         let retry_after = Some(Duration::from_secs(1));
         Self { retry_after, ..Self::of_request(ErrorCode::ShuttingDown, "the server is stopping") }
