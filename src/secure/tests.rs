@@ -477,3 +477,22 @@ fn a_source_that_misbehaves_shares_few_turns_and_gets_its_turn_all_the_same() {
     let again = std::iter::from_fn(|| world.shared.penalties.begin_handshake(peer, world.now));
     assert_eq!(again.count(), PENALISED_HANDSHAKES_MAX, "turns were given back");
 }
+
+#[test]
+fn only_who_does_not_finish_a_handshake_is_penalised_and_not_who_gives_way() {
+    let turns = |call: fn(&mut Connection, &mut Surroundings)| {
+        let mut world = World::new();
+        world.now = Moment(0) + FIRST_REQUEST_MAX;
+        let peer = SocketAddr::from(PEER).ip();
+        // One second short of being penalised.
+        for offence in [[Offence::BadCode; 2].as_slice(), &[Offence::Handshake; 4]].concat() {
+            world.shared.penalties.penalise(peer, offence, world.now);
+        }
+        world.call(call);
+        assert!(world.connection.ends_output());
+        let begin = |_| world.shared.penalties.begin_handshake(peer, world.now);
+        (0..=PENALISED_HANDSHAKES_MAX).filter_map(begin).count()
+    };
+    assert_eq!(turns(Connection::give_way), PENALISED_HANDSHAKES_MAX + 1);
+    assert_eq!(turns(Connection::expire), PENALISED_HANDSHAKES_MAX);
+}
